@@ -1,1 +1,57 @@
-//! Tradepost.
+//! The seam to the database: what services may ask of it, in traits per noun.
+//!
+//! - One method is one atomic effect (one transaction). A decision is never made here: services load, let
+//!   `tradepost_domain` decide, and store the outcome with [`Work::commit`], a compare-and-set on row versions.
+//! - Every query carries the workspace, but where the caller is the system itself (sweeps, dispatch).
+//! - `find_*` returns `Option`; lists are keyset pages; `now` is always a parameter.
+//! - Events are appended in the transaction of the write that they tell of.
+//!
+//! To add a noun: a trait here, its body in `shared/`, migrations for both engines with the same name, and its cases in
+//! [`conformance`].
+
+mod accounts;
+mod agents;
+mod auth;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod error;
+mod events;
+mod evidence;
+mod listings;
+mod page;
+mod photos;
+mod wake;
+mod work;
+
+use async_trait::async_trait;
+use tradepost_domain::time::Timestamp;
+
+pub use self::accounts::Accounts;
+pub use self::agents::{Agents, Attachment, NewAgent, NewEnrolmentToken, Redeemed};
+pub use self::auth::{Auth, NewToken, NewUser, Principal, Role};
+pub use self::error::{Conflict, Error};
+pub use self::events::Events;
+pub use self::evidence::{Evidence, EvidenceFile};
+pub use self::listings::Listings;
+pub use self::page::{Cursor, PageRequest, Slice};
+pub use self::photos::Photos;
+pub use self::wake::{Hint, WakeHints};
+pub use self::work::{
+    Change, ChangeReceipt, Claim, EpochGuard, JobFilter, PostingFilter, Step, StepStatus, StoredStep, Work,
+};
+
+/// A whole store.
+#[async_trait]
+pub trait Store: Auth + Accounts + Listings + Photos + Agents + Work + Evidence + Events + WakeHints {
+    /// Applies the migrations that are missing; refuses a database written by a newer version.
+    async fn migrate(&self) -> Result<(), Error>;
+
+    /// The authority's time: the database's clock on PostgreSQL, this machine's on SQLite.
+    async fn server_time(&self) -> Result<Timestamp, Error>;
+
+    /// Answers when the database does.
+    async fn ping(&self) -> Result<(), Error>;
+
+    /// Ends pools and writers; what was acknowledged is durable.
+    async fn close(&self);
+}

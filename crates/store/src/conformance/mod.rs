@@ -1,0 +1,1 @@
+//! The behaviour every engine must show: one list of cases, run on both.
