@@ -4,10 +4,18 @@
 //! - [`ids`]: the only place that makes random ids and numbers; tests use a seeded source.
 //! - [`tasks`]: named background tasks with one shutdown signal and a drain deadline.
 //! - [`backoff`]: capped exponential delays with full jitter.
+//! - [`config`]: defaults, TOML file, environment and flags, merged into one checked value.
+//! - [`telemetry`]: logs, traces, metrics, and the trace context that travels between processes.
+//! - [`tls`]: certificates, server configurations that can be exchanged while running, the accept loop, pinned clients.
+//! - [`build`]: which build this is.
 //!
 //! Nothing here knows what a posting or an agent is.
 
 pub mod backoff;
+pub mod build;
 pub mod clock;
+pub mod config;
 pub mod ids;
 pub mod tasks;
+pub mod telemetry;
+pub mod tls;

@@ -36,7 +36,8 @@ impl Tasks {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let span = tracing::info_span!("task", name);
+        // A target of its own keeps it out of exported traces: what a task does would else be one endless trace.
+        let span = tracing::info_span!(target: "tasks", "task", name);
         tokio::spawn(self.tracker.track_future(future.instrument(span)))
     }
 

@@ -1,0 +1,177 @@
+//! The accept loop in front of a server.
+//!
+//! Each connection shakes hands in a task of its own, so a slow or hostile client holds up nobody; how many may do so at
+//! once is bounded, and the rest wait in the kernel's queue. Nothing but the shutdown ends the loop: running out of file
+//! descriptors, say, is logged and tried again.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use super::ReloadingServerConfig;
+use crate::tasks::Tasks;
+
+/// Pause after a failed accept: an error such as "too many open files" lasts a while, and must not spin.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// A dead peer is noticed after about a minute of silence even where the application sends nothing.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Limits of a [`TlsListener`].
+#[derive(Debug, Clone, Copy)]
+pub struct ListenerOptions {
+    /// How long a client may take for its handshake.
+    pub handshake_timeout: Duration,
+    /// How many clients may shake hands at once.
+    pub concurrent_handshakes: usize,
+}
+
+/// A bound socket and the TLS configuration of its connections; nothing is accepted until [`TlsListener::accept`].
+#[derive(Debug)]
+pub struct TlsListener {
+    tcp: TcpListener,
+    config: ReloadingServerConfig,
+    options: ListenerOptions,
+}
+
+/// The connections whose handshake succeeded; ends when the process shuts down. Feed it to tonic's
+/// `serve_with_incoming_shutdown`, whose requests then know their `peer_certs()`.
+#[derive(Debug)]
+pub struct TlsIncoming {
+    connections: mpsc::Receiver<TlsStream<TcpStream>>,
+}
+
+/// What each connection's task needs.
+#[derive(Clone)]
+struct Handshakes {
+    config: ReloadingServerConfig,
+    timeout: Duration,
+    done: mpsc::Sender<TlsStream<TcpStream>>,
+    shutdown: CancellationToken,
+}
+
+/// Sends small frames at once, and notices dead peers.
+pub(super) fn tune(tcp: &TcpStream) -> std::io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    SockRef::from(tcp).set_tcp_keepalive(&keepalive)
+}
+
+// === impl ListenerOptions ===
+
+impl Default for ListenerOptions {
+    fn default() -> Self {
+        Self { handshake_timeout: Duration::from_secs(10), concurrent_handshakes: 256 }
+    }
+}
+
+// === impl TlsListener ===
+
+impl TlsListener {
+    /// Binds `address`; port 0 takes a free one (see [`TlsListener::local_addr`]).
+    pub async fn bind(address: impl ToSocketAddrs, config: ReloadingServerConfig) -> std::io::Result<Self> {
+        Ok(Self::from_tcp(TcpListener::bind(address).await?, config))
+    }
+
+    /// Uses a socket that is bound already.
+    pub fn from_tcp(tcp: TcpListener, config: ReloadingServerConfig) -> Self {
+        Self { tcp, config, options: ListenerOptions::default() }
+    }
+
+    /// Sets other limits than the defaults.
+    #[must_use]
+    pub fn with_options(mut self, options: ListenerOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The address it is bound to.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Starts accepting, in a task of `tasks`, until their shutdown begins.
+    pub fn accept(self, tasks: &Tasks) -> TlsIncoming {
+        // One place each: a handshake is done when the server takes its connection.
+        let (done, connections) = mpsc::channel(1);
+        let handshakes = Handshakes {
+            config: self.config,
+            timeout: self.options.handshake_timeout,
+            done,
+            shutdown: tasks.shutdown_token(),
+        };
+        let places = Arc::new(Semaphore::new(self.options.concurrent_handshakes));
+        tasks.spawn("tls-accept", accept_loop(self.tcp, places, handshakes, tasks.clone()));
+        TlsIncoming { connections }
+    }
+}
+
+async fn accept_loop(tcp: TcpListener, places: Arc<Semaphore>, handshakes: Handshakes, tasks: Tasks) {
+    let shutdown = handshakes.shutdown.clone();
+    loop {
+        let next = async {
+            // The place is taken before the connection: a full house leaves the others in the kernel's queue.
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, tcp.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = handshakes.done.closed() => return,
+            next = next => next,
+        };
+        match accepted {
+            Ok((connection, peer)) => {
+                let handshakes = handshakes.clone();
+                tasks.spawn("tls-handshake", async move {
+                    handshakes.run(connection, peer).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection; trying again");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+// === impl Handshakes ===
+
+impl Handshakes {
+    async fn run(self, connection: TcpStream, peer: SocketAddr) {
+        if let Err(error) = tune(&connection) {
+            tracing::debug!(%peer, %error, "cannot set the options of a connection");
+        }
+        let handshake = TlsAcceptor::from(self.config.load()).accept(connection);
+        tokio::select! {
+            () = self.shutdown.cancelled() => {}
+            result = tokio::time::timeout(self.timeout, handshake) => match result {
+                // An error only says that the server has stopped taking connections.
+                Ok(Ok(stream)) => drop(self.done.send(stream).await),
+                Ok(Err(error)) => tracing::info!(%peer, %error, "TLS handshake failed"),
+                Err(_) => tracing::info!(%peer, "TLS handshake took too long"),
+            }
+        }
+    }
+}
+
+// === impl TlsIncoming ===
+
+impl Stream for TlsIncoming {
+    type Item = std::io::Result<TlsStream<TcpStream>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.connections.poll_recv(context).map(|connection| connection.map(Ok))
+    }
+}
