@@ -3,6 +3,7 @@
 //! Conversions live here, one file per noun in [`convert`]: receiving validates (`TryFrom`), sending cannot fail (`From`).
 
 pub mod convert;
+pub mod enrolment;
 
 /// Generated from `tradepost/v1/*.proto`; the comments there are the reference documentation.
 #[expect(missing_docs, clippy::pedantic, unreachable_pub, clippy::allow_attributes, reason = "generated code")]
