@@ -1,0 +1,106 @@
+//! The recipes built into this program.
+//!
+//! To add a site: its folder in `recipes/`, its lines in [`FILES`].
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use crate::pack::Pack;
+use crate::schema::{Invalid, Job, Recipe};
+
+/// The files of one site.
+struct Files {
+    site: &'static str,
+    pack: &'static str,
+    recipes: &'static [&'static str],
+}
+
+const FILES: &[Files] = &[Files {
+    site: "classified",
+    pack: include_str!("../../../recipes/classified/pack.yaml"),
+    recipes: &[
+        include_str!("../../../recipes/classified/login_check.yaml"),
+        include_str!("../../../recipes/classified/login.yaml"),
+        include_str!("../../../recipes/classified/publish.yaml"),
+        include_str!("../../../recipes/classified/scan.yaml"),
+    ],
+}];
+
+static SITES: LazyLock<Result<Vec<Arc<Site>>, Invalid>> = LazyLock::new(|| {
+    FILES.iter().map(|files| Site::parse(files.pack, files.recipes).map(Arc::new)).collect()
+});
+
+/// A site's pack with its recipes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Site {
+    /// The pack.
+    pub pack: Pack,
+    recipes: BTreeMap<Job, Arc<Recipe>>,
+}
+
+/// The site of that name, or a line that says which there are.
+pub fn site(name: &str) -> Result<Arc<Site>, String> {
+    let sites = SITES.as_ref().map_err(ToString::to_string)?;
+    sites.iter().find(|site| site.pack.site == name).cloned().ok_or_else(|| {
+        format!("there are no recipes for the site {name:?}; there are some for {}", site_names().join(", "))
+    })
+}
+
+/// The recipe for that job on that site.
+pub fn find(site_name: &str, job: Job) -> Option<Arc<Recipe>> {
+    site(site_name).ok()?.recipe(job)
+}
+
+/// The names of all built-in sites.
+pub fn site_names() -> Vec<&'static str> {
+    FILES.iter().map(|files| files.site).collect()
+}
+
+impl Site {
+    /// A site from its files' texts.
+    pub fn parse(pack: &str, recipes: &[&str]) -> Result<Self, Invalid> {
+        let pack = Pack::parse(pack)?;
+        let mut by_job = BTreeMap::new();
+        for text in recipes {
+            let recipe = Recipe::parse(text)?;
+            check_pair(&pack, &recipe)?;
+            by_job.insert(recipe.body.job, Arc::new(recipe));
+        }
+        Ok(Self { pack, recipes: by_job })
+    }
+
+    /// The recipe for a job.
+    pub fn recipe(&self, job: Job) -> Option<Arc<Recipe>> {
+        self.recipes.get(&job).cloned()
+    }
+}
+
+/// A recipe goes with its own site's pack, and signs in on practice sites only.
+fn check_pair(pack: &Pack, recipe: &Recipe) -> Result<(), Invalid> {
+    let shape = |message: String| Err(Invalid::Shape { name: recipe.version.name.clone(), message });
+    if recipe.body.site != pack.site {
+        return shape(format!("the recipe is for {:?}, its pack for {:?}", recipe.body.site, pack.site));
+    }
+    if recipe.body.job == Job::Login && !pack.practice {
+        return shape(
+            "only practice sites may have a login recipe; sellers sign in by themselves".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_site_is_valid_and_has_every_job() {
+        for name in site_names() {
+            let site = site(name).unwrap_or_else(|error| panic!("{error}"));
+            for job in Job::ALL {
+                assert!(site.recipe(job).is_some(), "{name} has no recipe for {job}");
+            }
+        }
+        assert!(site("nowhere").expect_err("unknown").contains("classified"));
+    }
+}
