@@ -5,16 +5,22 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
+/// Where the largest of a stream's frames is: boxed, so that small frames stay small.
+const BOXED: &str = ".tradepost.v1.OpenResponse.frame.dispatch";
+
+#[expect(clippy::disallowed_methods, reason = "cargo tells a build script its folders by the environment")]
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
     let folder = root.join("tradepost/v1");
     println!("cargo::rerun-if-changed={}", folder.display());
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+    let mut files = std::fs::read_dir(&folder)?
+        .map(|entry| entry.map(|found| found.path()))
+        .collect::<Result<Vec<PathBuf>, std::io::Error>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "proto"));
     files.sort();
     let descriptors = protox::compile(&files, [&root])?;
     let out = std::env::var("OUT_DIR")?;
     std::fs::write(Path::new(&out).join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    tonic_prost_build::configure().boxed(BOXED).compile_fds(descriptors)?;
     Ok(())
 }
