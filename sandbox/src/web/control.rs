@@ -1,0 +1,92 @@
+//! The ledger of truth and the switchboard of faults. Reachable on loopback only, like the whole site.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Json;
+use serde_json::{Value, json};
+
+use super::composer::seeded;
+use super::{Failure, Site, rfc3339};
+use crate::account::Account;
+use crate::control::{Instruction, Seed};
+use crate::model::{Item, Submission};
+
+/// Everything received, and the items as they stand now.
+pub(crate) async fn ledger(State(site): State<Arc<Site>>) -> Json<Value> {
+    let world = site.world();
+    let now = site.now();
+    let submissions: Vec<Value> = world.submissions().iter().map(submission).collect();
+    let items: Vec<Value> = world.items().iter().map(|item| standing(item, item.visible <= now)).collect();
+    Json(json!({ "submissions": submissions, "items": items }))
+}
+
+fn submission(submission: &Submission) -> Value {
+    let Submission {
+        seq,
+        at,
+        account,
+        click,
+        repeats,
+        fields,
+        photos,
+        faults,
+        outcome,
+        reply,
+        message,
+        item,
+    } = submission;
+    json!({
+        "seq": seq, "at": rfc3339(*at), "account": account, "click": click, "repeats": repeats, "fields": fields,
+        "photos": photos, "faults": faults, "outcome": outcome, "reply": reply, "message": message, "item": item,
+    })
+}
+
+fn standing(item: &Item, visible: bool) -> Value {
+    let Item { id, account, fields, photos, status, posted, visible: from } = item;
+    json!({
+        "id": id, "account": account, "path": item.path(), "fields": fields, "photos": photos, "status": status,
+        "posted": rfc3339(*posted), "visible_from": rfc3339(*from), "visible": visible,
+    })
+}
+
+/// The faults and variants in force.
+pub(crate) async fn state(State(site): State<Arc<Site>>) -> Json<Value> {
+    Json(json!(site.world().control))
+}
+
+/// Changes faults and variants, or what stands on the site.
+pub(crate) async fn instruct(State(site): State<Arc<Site>>, body: Bytes) -> Result<Json<Value>, Failure> {
+    let bad = |message: String| Failure::new(StatusCode::BAD_REQUEST, message);
+    let instruction: Instruction = serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?;
+    let mut world = site.world();
+    let accounts = world.accounts().to_vec();
+    world.control.apply(&instruction, &accounts).map_err(bad)?;
+    let account = instruction.account.as_deref();
+    if instruction.release_reviews {
+        world.release_reviews(account, site.now())?;
+    }
+    if instruction.logout {
+        world.close_sessions(account)?;
+    }
+    if let Some(seed) = &instruction.seed {
+        let of = |known: &&Account| account.is_none_or(|wanted| wanted == known.email);
+        let items = accounts.iter().filter(of).take(1).map(|owner| older(&site, owner, seed));
+        for item in items.collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
+            world.seed(item)?;
+        }
+    }
+    Ok(Json(json!(world.control)))
+}
+
+/// Items to seed, the oldest first.
+fn older(site: &Site, owner: &Account, seed: &Seed) -> Result<Vec<Item>, Failure> {
+    let Seed { count, title } = seed;
+    if !(1..=5000).contains(count) {
+        return Err(Failure::new(StatusCode::BAD_REQUEST, "seed: count must be between 1 and 5000"));
+    }
+    let item = |number| seeded(site, &owner.email, owner.currency, owner.home, number, title.as_deref());
+    Ok((1..=*count).rev().map(item).collect())
+}
