@@ -34,6 +34,9 @@ pub enum Error {
     /// The database cannot be reached now. The outcome of a write is unknown.
     #[error("the database is unavailable: {0}")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database cannot be opened as it is configured; the text names the cause and the mend.
+    #[error("{0}")]
+    Setup(String),
     /// A fault of ours.
     #[error("the database refused a statement: {0}")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -12,6 +12,8 @@ pub enum Hint {
     Feed(WorkspaceId),
     /// The agent attached elsewhere, or was revoked: its older stream must end.
     Session(AgentId),
+    /// Hints of other controllers may have been lost: look at everything.
+    All,
 }
 
 /// Where hints come from: commits in this process and, on PostgreSQL, in others (`NOTIFY`).
