@@ -45,7 +45,7 @@ showPage(
       { class: "c-item-text" },
       badges[item.status] ? h("p", { class: "c-badge", role: "status" }, badges[item.status]) : null,
       h("h1", {}, item.title),
-      h("p", { class: "c-item-price" }, formatPrice(item.price, item.currency) === "0" ? "Free" : formatPrice(item.price, item.currency)),
+      h("p", { class: "c-item-price" }, formatPrice(item.price, item.currency)),
       h("p", { class: "c-muted" }, `Listed ${ago(item.posted)} in ${item.location}`),
       item.own
         ? h("a", { href: "/marketplace/you/selling", class: "c-button c-button-soft c-wide" }, icon("list"), "Go to Your listings")
