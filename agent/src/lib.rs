@@ -1,0 +1,3 @@
+//! The Tradepost agent: takes jobs from a controller and drives this PC's Chrome.
+
+pub mod platform;
