@@ -1,3 +1,4 @@
 //! The Tradepost agent: takes jobs from a controller and drives this PC's Chrome.
 
+pub mod journal;
 pub mod platform;
