@@ -195,7 +195,7 @@ impl Checker {
             0 if step.expect.is_some() => {}
             0 => self.say(path, "has no action; give one of goto, fill, select, pick, upload, … or expect"),
             _ => {
-                self.say(path, &format!("has several actions ({}); make each its own step", given.join(", ")))
+                self.say(path, &format!("has several actions ({}); make each its own step", given.join(", ")));
             }
         }
         if (step.goto.is_some() || step.advance.is_some()) && step.expect.is_none() {
