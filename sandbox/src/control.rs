@@ -193,8 +193,11 @@ impl Variant {
 impl Control {
     /// Changes what is called for. On an error nothing is changed and the text names the field.
     pub fn apply(&mut self, instruction: &Instruction, accounts: &[Account]) -> Result<(), String> {
-        let Instruction { account, reset, faults, next, variant, release_reviews: _, logout: _, seed: _ } =
+        let Instruction { account, reset, faults, next, variant, release_reviews: _, logout: _, seed } =
             instruction;
+        if seed.as_ref().is_some_and(|seed| !(1..=5000).contains(&seed.count)) {
+            return Err("seed: count must be between 1 and 5000".to_owned());
+        }
         let mut changed = self.clone();
         if *reset {
             match account {
