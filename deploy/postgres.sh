@@ -2,15 +2,16 @@
 # A private PostgreSQL for tests and benchmarks of this checkout:
 #   deploy/postgres.sh start [--durable]   starts it unless it runs, and prints its URL
 #   deploy/postgres.sh stop  [--durable]   stops it and deletes its data
+#   deploy/postgres.sh status [--durable]  succeeds when it runs
 # It listens on a Unix socket in a directory that only its user (and root) can enter, on no port. It stops by itself when nobody has
-# been connected for ten minutes. --durable keeps fsync on, for measurements; without it a power cut would lose data.
+# connected for ten minutes. --durable keeps fsync on, for measurements; without it a power cut would lose data.
 set -euo pipefail
 
 fail() { echo "postgres.sh: $*" >&2; exit 1; }
 
 command=${1:-}
 durable=${2:-}
-case "$command" in start|stop|watch) ;; *) fail "usage: deploy/postgres.sh start|stop [--durable]" ;; esac
+case "$command" in start|stop|status|watch) ;; *) fail "usage: deploy/postgres.sh start|stop|status [--durable]" ;; esac
 case "$durable" in ""|--durable) ;; *) fail "unknown option $durable; the only one is --durable" ;; esac
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -67,16 +68,22 @@ stop() {
 
 # Stops the server once it has been idle long enough; ends when somebody else has stopped it.
 watch() {
-    local idle=0
+    local idle=0 before=0 sessions others
     while sleep 60; do
-        users=$(query "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()" 2>/dev/null) || exit 0
-        if [ "$users" = 0 ]; then idle=$((idle + 1)); else idle=0; fi
+        # Every test opens a session of this database to make its own; the two of a minute are these looks.
+        sessions=$(query "select sessions from pg_stat_database where datname = 'postgres'" 2>/dev/null) || exit 0
+        others=$(query "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()") || exit 0
+        if [ "$others" = 0 ] && [ "$sessions" -le $((before + 2)) ]; then idle=$((idle + 1)); else idle=0; fi
+        before=$sessions
         if [ "$idle" -ge "$idle_minutes" ]; then "$root/deploy/postgres.sh" stop $durable; exit 0; fi
     done
 }
 
 find_binaries
-if [ "$command" = watch ]; then watch; exit; fi
+case "$command" in
+    watch) watch; exit ;;
+    status) running; exit ;;
+esac
 # One at a time: test processes start together.
 mkdir -p "$root/target"
 exec 9>"$root/target/.postgres.lock"
