@@ -88,7 +88,8 @@ pub async fn post(driver: &WebDriver, item: &PlainItem) -> Result<String> {
     driver.goto(format!("{}new/", item.site)).await?;
     select(driver, "area", &item.area).await?;
     select(driver, "group", &item.group).await?;
-    for (name, value) in [("title", &item.title), ("description", &item.description), ("price", &item.price)] {
+    for (name, value) in [("title", &item.title), ("description", &item.description), ("price", &item.price)]
+    {
         let field = driver.find(By::Name(name)).await?;
         field.send_keys(value).await?;
         let kept = field.prop("value").await?.unwrap_or_default();
@@ -115,7 +116,10 @@ async fn read_back(driver: &WebDriver, item: &PlainItem) -> Result<()> {
     ensure!(same_text(&title, &item.title), "the page shows the title {title:?}");
     let price = driver.find(By::Css(".dcf-item-price")).await?.text().await?;
     let digits: String = price.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect();
-    ensure!(digits.parse::<f64>()? == item.price.parse::<f64>()?, "the page shows the price {price:?}");
+    ensure!(
+        (digits.parse::<f64>()? - item.price.parse::<f64>()?).abs() < 0.005,
+        "the page shows the price {price:?}"
+    );
     let description = driver.find(By::Css(".dcf-description")).await?.text().await?;
     ensure!(same_text(&description, &item.description), "the page shows another description");
     let place = driver.find(By::Css(".dcf-eyebrow")).await?.text().await?;

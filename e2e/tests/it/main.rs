@@ -1,0 +1,5 @@
+//! End-to-end tests.
+
+mod bad_input;
+mod crashes;
+mod main_flow;
