@@ -1,0 +1,219 @@
+//! The table: who may use whom, and where foreign types stop.
+
+/// Our crates by folder, and which of ours each may depend on. Tests may use more (`dev-dependencies` are not looked at).
+pub(crate) const CRATES: &[(&str, &[&str])] = &[
+    ("crates/domain", &[]),
+    ("crates/recipe", &["domain"]),
+    ("proto", &["domain"]),
+    ("crates/store", &["domain"]),
+    ("crates/store-postgres", &["store", "domain", "runtime"]),
+    ("crates/store-sqlite", &["store", "domain", "runtime"]),
+    ("crates/runtime", &["domain"]),
+    ("crates/testkit", &["domain", "runtime"]),
+    ("controller", &["proto", "domain", "recipe", "store", "runtime", "store-postgres", "store-sqlite"]),
+    ("agent", &["proto", "domain", "recipe", "runtime"]),
+    ("cli", &["proto", "domain", "runtime"]),
+    ("sandbox", &["domain", "runtime"]),
+];
+
+/// Names that only some places may use.
+pub(crate) struct Confined {
+    /// Crates, or paths such as `std::env`.
+    pub(crate) names: &'static [&'static str],
+    /// Beginnings of the paths that the rule is about; empty for everything.
+    pub(crate) within: &'static [&'static str],
+    /// Beginnings of the paths that may use them.
+    pub(crate) homes: &'static [&'static str],
+    /// Names of files or folders, anywhere, that may use them.
+    pub(crate) parts: &'static [&'static str],
+    /// The rule, as a half sentence.
+    pub(crate) rule: &'static str,
+}
+
+/// A module that only some files may import.
+pub(crate) struct Layer {
+    /// Beginnings of the paths that the rule is about.
+    pub(crate) within: &'static [&'static str],
+    /// Beginnings of the paths among them that may import it.
+    pub(crate) homes: &'static [&'static str],
+    /// A path that begins with `crate::` or with a crate.
+    pub(crate) module: &'static str,
+    /// The rule, as a half sentence.
+    pub(crate) rule: &'static str,
+}
+
+pub(crate) const CONFINED: &[Confined] = &[
+    Confined {
+        names: &[
+            "tonic",
+            "tonic_prost",
+            "tonic_types",
+            "tonic_web",
+            "tonic_health",
+            "tonic_reflection",
+            "prost",
+            "prost_types",
+        ],
+        within: &[],
+        homes: &[
+            "proto/",
+            "controller/src/grpc/",
+            "controller/src/grpc.rs",
+            "controller/src/session/",
+            "controller/src/session.rs",
+            "agent/src/session/",
+            "agent/src/session.rs",
+            "agent/src/evidence",
+            "cli/src/client/",
+            "cli/src/client.rs",
+            "crates/testkit/src/collector.rs",
+        ],
+        parts: &[],
+        rule: "gRPC types stop at the controller's grpc and session, the agent's session and evidence, the CLI's client",
+    },
+    Confined {
+        names: &["sqlx"],
+        within: &[],
+        homes: &[
+            "crates/store-postgres/",
+            "crates/store-sqlite/",
+            "crates/store/shared/",
+            "crates/testkit/src/database.rs",
+        ],
+        parts: &[],
+        rule: "SQL stops at the store-* crates and their shared body",
+    },
+    Confined {
+        names: &["tradepost_store_postgres", "tradepost_store_sqlite"],
+        within: &[],
+        homes: &["controller/src/app.rs", "crates/store-postgres/", "crates/store-sqlite/"],
+        parts: &[],
+        rule: "only the composition root, controller/src/app.rs, knows the engines",
+    },
+    Confined {
+        names: &["thirtyfour"],
+        within: &[],
+        homes: &["agent/src/browser/", "agent/src/browser.rs"],
+        parts: &[],
+        rule: "WebDriver stops at agent/src/browser; everything else speaks recipe::Page",
+    },
+    Confined {
+        names: &[
+            "std::env",
+            "env::var",
+            "env::vars",
+            "env::var_os",
+            "env::vars_os",
+            "env::args",
+            "env::args_os",
+            "env::set_var",
+        ],
+        within: &[],
+        homes: &["crates/testkit/src/process.rs"],
+        parts: &["config", "args", "build"],
+        rule: "the environment and arguments are read in config and args modules",
+    },
+    Confined {
+        names: &["clap", "clap_complete"],
+        within: &[],
+        homes: &["cli/src/lib.rs"],
+        parts: &["config", "args", "main"],
+        rule: "clap stops at config, args and main",
+    },
+    Confined {
+        names: &["unsafe"],
+        within: &[],
+        homes: &["agent/src/platform/"],
+        parts: &[],
+        rule: "unsafe code is for agent/src/platform alone",
+    },
+    Confined {
+        names: &[
+            "tokio",
+            "tracing",
+            "std::fs",
+            "std::net",
+            "std::process",
+            "SystemTime",
+            "Instant",
+            "rand",
+            "reqwest",
+        ],
+        within: &["crates/domain/"],
+        homes: &[],
+        parts: &[],
+        rule: "the domain is pure: no I/O, no clock, no randomness, no logging",
+    },
+];
+
+pub(crate) const LAYERS: &[Layer] = &[
+    Layer {
+        within: &["controller/src/"],
+        homes: &["controller/src/grpc", "controller/src/app.rs", "controller/src/lib.rs"],
+        module: "crate::grpc",
+        rule: "nothing but the composition root imports the controller's grpc layer",
+    },
+    Layer {
+        within: &["controller/src/grpc"],
+        homes: &[],
+        module: "crate::background",
+        rule: "handlers call services; background tasks run by themselves",
+    },
+    Layer {
+        within: &["controller/src/service", "controller/src/session", "controller/src/identity"],
+        homes: &[],
+        module: "crate::background",
+        rule: "services are called by background tasks, not the other way round",
+    },
+    Layer {
+        within: &["controller/src/service"],
+        homes: &[],
+        module: "tradepost_proto",
+        rule: "services speak the domain's types; grpc converts",
+    },
+    Layer {
+        within: &["controller/src/background", "controller/src/identity"],
+        homes: &[],
+        module: "tradepost_proto",
+        rule: "wire types stop at grpc and session",
+    },
+    Layer {
+        within: &["agent/src/runner", "agent/src/browser", "agent/src/journal", "agent/src/platform"],
+        homes: &[],
+        module: "crate::session",
+        rule: "the agent's work does not know its connection; the session drives it",
+    },
+    Layer {
+        within: &["agent/src/runner"],
+        homes: &[],
+        module: "crate::browser",
+        rule: "the runner speaks recipe::Page, so that tests can script the page",
+    },
+    Layer {
+        within: &["cli/src/client", "cli/src/output"],
+        homes: &[],
+        module: "crate::cmd",
+        rule: "commands use the client and the output, not the other way round",
+    },
+];
+
+// === impl Confined ===
+
+impl Confined {
+    /// Whether the rule binds the file at `path`.
+    pub(crate) fn covers(&self, path: &str) -> bool {
+        let starts = |list: &[&str]| list.iter().any(|beginning| path.starts_with(beginning));
+        let at_home = path.split('/').any(|part| self.parts.contains(&part.trim_end_matches(".rs")));
+        (self.within.is_empty() || starts(self.within)) && !starts(self.homes) && !at_home
+    }
+}
+
+// === impl Layer ===
+
+impl Layer {
+    /// Whether the rule binds the file at `path`.
+    pub(crate) fn covers(&self, path: &str) -> bool {
+        let starts = |list: &[&str]| list.iter().any(|beginning| path.starts_with(beginning));
+        starts(self.within) && !starts(self.homes)
+    }
+}
