@@ -36,6 +36,7 @@ pub struct Site {
     /// The pack.
     pub pack: Pack,
     recipes: BTreeMap<Job, Arc<Recipe>>,
+    texts: Vec<(String, String)>,
 }
 
 /// The site of that name, or a line that says which there are.
@@ -58,15 +59,22 @@ pub fn site_names() -> Vec<&'static str> {
 
 impl Site {
     /// A site from its files' texts.
-    pub fn parse(pack: &str, recipes: &[&str]) -> Result<Self, Invalid> {
-        let pack = Pack::parse(pack)?;
+    pub fn parse(pack_text: &str, recipes: &[&str]) -> Result<Self, Invalid> {
+        let pack = Pack::parse(pack_text)?;
         let mut by_job = BTreeMap::new();
+        let mut texts = vec![("pack".to_owned(), pack_text.to_owned())];
         for text in recipes {
             let recipe = Recipe::parse(text)?;
             check_pair(&pack, &recipe)?;
+            texts.push((recipe.body.job.name().to_owned(), (*text).to_owned()));
             by_job.insert(recipe.body.job, Arc::new(recipe));
         }
-        Ok(Self { pack, recipes: by_job })
+        Ok(Self { pack, recipes: by_job, texts })
+    }
+
+    /// The YAML texts by name (`pack`, `publish`, …): what an agent is sent, and gives to [`Site::parse`].
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))
     }
 
     /// The recipe for a job.
