@@ -1,1 +1,16 @@
-//! Tradepost.
+//! The embedded engine of the store: one SQLite file, for one controller.
+//!
+//! Write-ahead log, `synchronous = FULL`: what a write has acknowledged survives a power cut. One connection writes
+//! ([`backend`]'s writer task), in group commits; a pool of others reads. The body is shared with the PostgreSQL crate,
+//! see `crates/store/shared/mod.rs`.
+
+mod backend;
+mod dialect;
+mod error;
+mod open;
+#[path = "../../store/shared/mod.rs"]
+mod shared;
+mod time;
+mod writer;
+
+pub use self::open::{Options, open};

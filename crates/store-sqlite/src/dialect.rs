@@ -1,0 +1,232 @@
+//! What SQLite does its own way. One writer: a row that was read is held, and batches are loops of a prepared statement.
+
+use serde_json::Value;
+use tradepost_domain::id::{AgentId, JobId, ListingId, RunLease, SessionEpoch, WorkspaceId};
+use tradepost_store::{Claim, Step};
+use uuid::Uuid;
+
+use crate::backend::Conn;
+use crate::shared::{Appended, Fault, JobRow, duration_micros, jobs, status_name};
+use crate::time::Time;
+
+/// Whether `epoch` is the agent's newest stream and the agent is not revoked; stays so until the transaction ends.
+pub(crate) async fn hold_stream(conn: &mut Conn, agent: AgentId, epoch: SessionEpoch) -> Result<bool, Fault> {
+    let held = sqlx::query_scalar!(
+        r#"SELECT id AS "id!: Uuid" FROM agents WHERE id = $1 AND session_epoch = $2 AND revoked_at IS NULL"#,
+        agent.0,
+        epoch.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(held.is_some())
+}
+
+/// Whether the listing exists and is not deleted; stays so until the transaction ends.
+pub(crate) async fn hold_listing(
+    conn: &mut Conn,
+    workspace: WorkspaceId,
+    listing: ListingId,
+) -> Result<bool, Fault> {
+    let held = sqlx::query_scalar!(
+        r#"SELECT id AS "id!: Uuid" FROM listings WHERE id = $1 AND workspace_id = $2 AND deleted_at IS NULL"#,
+        listing.0,
+        workspace.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(held.is_some())
+}
+
+/// Claims; see `Work::claim_jobs`.
+pub(crate) async fn claim_jobs(
+    conn: &mut Conn,
+    claim: Claim,
+    now: Time,
+    until: Time,
+) -> Result<Vec<JobRow>, Fault> {
+    let mut claimed = Vec::new();
+    let mut left = claim.limit;
+    for (agent, epoch, slots) in claim.agents {
+        let take = slots.min(left);
+        if take == 0 || !hold_stream(conn, agent, epoch).await? {
+            continue;
+        }
+        for id in ready_jobs(conn, agent, take, now).await? {
+            claimed.push(lease(conn, id, agent, now, until).await?);
+            left -= 1;
+        }
+    }
+    Ok(claimed)
+}
+
+/// The best ready job of each free account of the agent, best first. Jobs follow the account's binding.
+async fn ready_jobs(conn: &mut Conn, agent: AgentId, take: u32, now: Time) -> Result<Vec<Uuid>, Fault> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT j.id AS "id!: Uuid" FROM accounts a JOIN jobs j ON j.id = (
+               SELECT q.id FROM jobs q
+               WHERE q.account_id = a.id AND q.state = 'queued' AND q.run_after <= $2
+                 AND (q.kind <> 'publish' OR NOT EXISTS (
+                     SELECT 1 FROM intents i WHERE i.account_id = a.id AND i.state IN ('armed', 'unknown')))
+               ORDER BY q.priority DESC, q.created_at, q.id LIMIT 1)
+           WHERE a.agent_id = $1 AND NOT EXISTS (
+               SELECT 1 FROM jobs r WHERE r.account_id = a.id AND r.state IN ('leased', 'running'))
+           ORDER BY j.priority DESC, j.created_at, j.id LIMIT $3"#,
+        agent.0,
+        now,
+        i64::from(take),
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+async fn lease(conn: &mut Conn, id: Uuid, agent: AgentId, now: Time, until: Time) -> Result<JobRow, Fault> {
+    let run_lease = sqlx::query_scalar!(
+        r#"UPDATE counters SET value = value + 1 WHERE name = 'run_leases' RETURNING value AS "value!""#
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    Ok(jobs!(
+        "UPDATE jobs SET agent_id = $2, state = 'leased', attempt = attempt + 1, run_lease = $3, lease_until = $4,
+             run_started_at = $5, updated_at = $5, version = version + 1
+         WHERE id = $1 AND state = 'queued' RETURNING",
+        "",
+        id,
+        agent.0,
+        run_lease,
+        until,
+        now
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Extends the leases of those runs that are current, and returns them.
+pub(crate) async fn extend_leases(
+    conn: &mut Conn,
+    agent: AgentId,
+    runs: &[(JobId, RunLease)],
+    until: Time,
+) -> Result<Vec<(JobId, RunLease)>, Fault> {
+    let mut current = Vec::with_capacity(runs.len());
+    for &(job, run_lease) in runs {
+        let extended = sqlx::query!(
+            "UPDATE jobs SET lease_until = $4, version = version + 1
+             WHERE id = $1 AND agent_id = $2 AND run_lease = $3 AND state = 'running'",
+            job.0,
+            agent.0,
+            run_lease.0,
+            until,
+        )
+        .execute(&mut *conn)
+        .await?;
+        if extended.rows_affected() == 1 {
+            current.push((job, run_lease));
+        }
+    }
+    Ok(current)
+}
+
+/// Records when those streams were heard that are current, and returns their agents.
+pub(crate) async fn touch_agents(
+    conn: &mut Conn,
+    heard: &[(AgentId, SessionEpoch)],
+    now: Time,
+) -> Result<Vec<AgentId>, Fault> {
+    let mut current = Vec::with_capacity(heard.len());
+    for &(agent, epoch) in heard {
+        let touched = sqlx::query!(
+            "UPDATE agents SET last_seen_at = $3 WHERE id = $1 AND session_epoch = $2 AND revoked_at IS NULL",
+            agent.0,
+            epoch.0,
+            now,
+        )
+        .execute(&mut *conn)
+        .await?;
+        if touched.rows_affected() == 1 {
+            current.push(agent);
+        }
+    }
+    Ok(current)
+}
+
+/// When the next queued job of accounts bound to `agents` becomes ready, of those that wait for their time.
+pub(crate) async fn next_run_after(
+    conn: &mut Conn,
+    agents: &[AgentId],
+    now: Time,
+) -> Result<Option<Time>, Fault> {
+    let mut next: Option<Time> = None;
+    for agent in agents {
+        let found = sqlx::query_scalar!(
+            r#"SELECT min(j.run_after) AS "run_after?: Time" FROM accounts a JOIN jobs j ON j.account_id = a.id
+               WHERE a.agent_id = $1 AND j.state = 'queued' AND j.run_after > $2"#,
+            agent.0,
+            now,
+        )
+        .fetch_one(&mut *conn)
+        .await?;
+        next = next.into_iter().chain(found).min_by_key(|time| time.0);
+    }
+    Ok(next)
+}
+
+/// Appends the events of one workspace.
+pub(crate) async fn insert_events(conn: &mut Conn, events: &[Appended<'_>], now: Time) -> Result<(), Fault> {
+    for Appended { seq, event } in events {
+        let subject = &event.subject;
+        sqlx::query!(
+            "INSERT INTO events
+                 (workspace_id, seq, stored_at, kind, account_id, listing_id, posting_id, job_id, agent_id, data)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            event.workspace.0,
+            seq,
+            now,
+            event.kind.name(),
+            subject.account.map(|id| id.0),
+            subject.listing.map(|id| id.0),
+            subject.posting.map(|id| id.0),
+            subject.job.map(|id| id.0),
+            subject.agent.map(|id| id.0),
+            &event.data as &Value,
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Stores those reports of a run that are new, and returns their numbers.
+pub(crate) async fn insert_steps(
+    conn: &mut Conn,
+    job: JobId,
+    run_lease: RunLease,
+    steps: &[Step],
+    now: Time,
+) -> Result<Vec<i64>, Fault> {
+    let mut fresh = Vec::with_capacity(steps.len());
+    for step in steps {
+        let seq = i64::from(step.seq);
+        let inserted = sqlx::query!(
+            "INSERT INTO run_steps
+                 (job_id, run_lease, seq, phase, name, status, detail, duration_us, step_index, step_total, stored_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (job_id, run_lease, seq) DO NOTHING",
+            job.0,
+            run_lease.0,
+            seq,
+            step.phase,
+            step.name,
+            status_name(step.status),
+            step.detail,
+            duration_micros(step),
+            i64::from(step.index),
+            i64::from(step.total),
+            now,
+        )
+        .execute(&mut *conn)
+        .await?;
+        if inserted.rows_affected() == 1 {
+            fresh.push(seq);
+        }
+    }
+    Ok(fresh)
+}
