@@ -3,18 +3,18 @@
 /// The version of the workspace, such as `0.1.0`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit this was built from (12 hex digits), or `None` when it was built outside a git work tree.
+/// Version and, in release builds, commit: `0.1.0 (1f2e3d4c5b6a)`. For `--version` of command lines.
+pub const DESCRIPTION: &str = env!("TRADEPOST_BUILD_DESCRIPTION");
+
+/// The commit this was built from (12 hex digits); `None` in development builds and outside a git work tree.
 pub const fn commit() -> Option<&'static str> {
     let hash = env!("TRADEPOST_BUILD_COMMIT");
     if hash.is_empty() { None } else { Some(hash) }
 }
 
-/// Version and commit in one line, as `--version` shows it.
+/// [`DESCRIPTION`] as an owned text, for messages.
 pub fn describe() -> String {
-    match commit() {
-        Some(hash) => format!("{VERSION} ({hash})"),
-        None => VERSION.to_owned(),
-    }
+    DESCRIPTION.to_owned()
 }
 
 #[cfg(test)]
