@@ -192,6 +192,9 @@ fn capabilities(
     capabilities.set_binary(&programs.chrome.to_string_lossy())?;
     capabilities.set_page_load_strategy(PageLoadStrategy::Eager)?;
     capabilities.set("goog:loggingPrefs", json!({ "browser": "WARNING" }))?;
+    // Chrome opens connections ahead of need, and sends a POST again by itself when one of those ends without a
+    // reply: one lost reply would become two or three listings. 2 is "never predict".
+    capabilities.add_experimental_option("prefs", json!({ "net": { "network_prediction_options": 2 } }))?;
     let (width, height) = options.window;
     let profile = format!("--user-data-dir={}", options.profile.display());
     let window = format!("--window-size={width},{height}");
