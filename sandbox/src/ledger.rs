@@ -21,12 +21,12 @@ pub struct Ledger {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The folder cannot be made, read or written.
-    #[error("the data folder {} cannot be used ({source}); choose another with --data", path.display())]
+    #[error("the data folder {} cannot be used ({cause}); choose another with --data", path.display())]
     Folder {
         /// The file or folder that failed.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// Another process has the folder open.
     #[error("the data folder {} is in use by another sandbox; stop it or choose another with --data", path.display())]
@@ -35,14 +35,14 @@ pub enum Error {
         path: PathBuf,
     },
     /// A record in the middle is unreadable: the file was changed by somebody else.
-    #[error("{}, line {line} is not a ledger record ({source}); mend the line or start with another --data", path.display())]
+    #[error("{}, line {line} is not a ledger record ({cause}); mend the line or start with another --data", path.display())]
     Damaged {
         /// The ledger.
         path: PathBuf,
         /// From 1.
         line: usize,
         /// What is wrong with it.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
 }
 
@@ -55,7 +55,7 @@ impl Ledger {
     /// cut off. The folder stays locked until the ledger is dropped.
     pub fn open(folder: &Path) -> Result<(Self, Vec<Record>), Error> {
         let path = folder.join(FILE);
-        let failed = |source| Error::Folder { path: path.clone(), source };
+        let failed = |cause| Error::Folder { path: path.clone(), cause };
         std::fs::create_dir_all(folder).map_err(failed)?;
         let file = OpenOptions::new()
             .read(true)
@@ -66,7 +66,7 @@ impl Ledger {
             .map_err(failed)?;
         file.try_lock().map_err(|error| match error {
             std::fs::TryLockError::WouldBlock => Error::InUse { path: folder.to_owned() },
-            std::fs::TryLockError::Error(source) => failed(source),
+            std::fs::TryLockError::Error(cause) => failed(cause),
         })?;
         let content = std::fs::read(&path).map_err(failed)?;
         let complete = content.iter().rposition(|&byte| byte == b'\n').map_or(0, |position| position + 1);
@@ -74,10 +74,10 @@ impl Ledger {
             .split_inclusive(|&byte| byte == b'\n')
             .enumerate()
             .map(|(index, line)| {
-                serde_json::from_slice(line).map_err(|source| Error::Damaged {
+                serde_json::from_slice(line).map_err(|cause| Error::Damaged {
                     path: path.clone(),
                     line: index + 1,
-                    source,
+                    cause,
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -94,15 +94,15 @@ impl Ledger {
     ///
     /// A write that fails leaves nothing behind: the next one starts where this one did.
     pub fn append(&mut self, record: &Record) -> Result<(), Error> {
-        let failed = |source| Error::Folder { path: self.path.clone(), source };
+        let failed = |cause| Error::Folder { path: self.path.clone(), cause };
         let mut line = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
         self.file.seek(SeekFrom::Start(self.end)).map_err(failed)?;
         let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
-        if let Err(source) = written {
+        if let Err(cause) = written {
             // The record was refused to its sender, so a part of it must not be read as a record later.
             drop(self.file.set_len(self.end));
-            return Err(failed(source));
+            return Err(failed(cause));
         }
         self.end += line.len() as u64;
         Ok(())

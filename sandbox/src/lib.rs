@@ -32,7 +32,9 @@ use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tradepost_runtime::clock::{SharedClock, SystemClock};
 use tradepost_runtime::ids::Ids;
 
@@ -41,6 +43,9 @@ use crate::connection::CuttableListener;
 use crate::photos::PhotoStore;
 use crate::web::Site;
 use crate::world::World;
+
+/// How long requests under way may take after the shutdown was asked for.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// What a sandbox needs to start.
 #[derive(Debug, Clone)]
@@ -121,13 +126,26 @@ impl Sandbox {
         format!("http://{}/", self.address)
     }
 
-    /// Serves until `shutdown` resolves, then lets the requests under way end.
+    /// Serves until `shutdown` resolves, then lets the requests under way end, for a few seconds at most.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
         let Self { listener, address, site } = self;
         let app = web::router(site).into_make_service_with_connect_info::<connection::Connection>();
-        axum::serve(listener, app)
-            .with_graceful_shutdown(shutdown)
-            .await
-            .map_err(|source| Error::Socket { port: address.port(), source })
+        let asked = CancellationToken::new();
+        let begin = asked.clone();
+        let served = axum::serve(listener, app).with_graceful_shutdown(async move {
+            shutdown.await;
+            begin.cancel();
+        });
+        let overdue = async {
+            asked.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            ended = served => ended.map_err(|source| Error::Socket { port: address.port(), source }),
+            () = overdue => {
+                tracing::warn!("some requests did not end in time; ending without them");
+                Ok(())
+            }
+        }
     }
 }

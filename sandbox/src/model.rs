@@ -223,6 +223,19 @@ pub enum Record {
     },
 }
 
+// === impl Outcome ===
+
+impl Outcome {
+    /// Where the resulting item stands, if there is one.
+    pub fn status(self) -> Option<Status> {
+        match self {
+            Self::Published => Some(Status::Active),
+            Self::InReview => Some(Status::InReview),
+            Self::Rejected | Self::Limited | Self::Failed => None,
+        }
+    }
+}
+
 // === impl ItemId ===
 
 impl std::fmt::Display for ItemId {

@@ -40,7 +40,7 @@ impl PhotoStore {
         let folder = data.join("photos");
         match std::fs::create_dir_all(&folder) {
             Ok(()) => Ok(Self { folder }),
-            Err(source) => Err(ledger::Error::Folder { path: folder, source }),
+            Err(cause) => Err(ledger::Error::Folder { path: folder, cause }),
         }
     }
 

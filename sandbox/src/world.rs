@@ -184,30 +184,7 @@ impl World {
         let fields = Fields { currency, ..fields };
         let photos = self.resolve(photos);
         let (outcome, message) = verdict(&fields, photos.as_deref(), &faults);
-        let reply = if faults.accept_then_drop {
-            Reply::Nothing
-        } else if faults.error_after_commit || outcome == Outcome::Failed {
-            Reply::Error
-        } else {
-            Reply::Truth
-        };
-        let photos = photos.unwrap_or_default();
-        let status = match outcome {
-            Outcome::Published => Some(Status::Active),
-            Outcome::InReview => Some(Status::InReview),
-            Outcome::Rejected | Outcome::Limited | Outcome::Failed => None,
-        };
-        let item = status.map(|status| {
-            Box::new(Item {
-                id,
-                account: account.email.clone(),
-                fields: fields.clone(),
-                photos: photos.clone(),
-                status,
-                posted: now,
-                visible: now + Duration::from_millis(faults.delayed_visibility_ms),
-            })
-        });
+        let status = outcome.status();
         let submission = Submission {
             seq,
             at: now,
@@ -215,13 +192,24 @@ impl World {
             click,
             repeats: None,
             fields,
-            photos,
+            photos: photos.unwrap_or_default(),
             faults: faults.names(Group::Publish),
             outcome,
-            reply,
+            reply: reply(outcome, &faults),
             message,
-            item: item.as_ref().map(|item| item.id.clone()),
+            item: status.map(|_| id.clone()),
         };
+        let item = status.map(|status| {
+            Box::new(Item {
+                id,
+                account: submission.account.clone(),
+                fields: submission.fields.clone(),
+                photos: submission.photos.clone(),
+                status,
+                posted: now,
+                visible: now + Duration::from_millis(faults.delayed_visibility_ms),
+            })
+        });
         self.commit(Record::Submitted { submission: Box::new(submission.clone()), item })?;
         Ok((submission, faults))
     }
@@ -339,6 +327,17 @@ fn verdict(fields: &Fields, photos: Option<&[Photo]>, faults: &Faults) -> (Outco
         return (Outcome::Rejected, Some(message));
     }
     (if faults.review { Outcome::InReview } else { Outcome::Published }, None)
+}
+
+/// What the browser is told.
+fn reply(outcome: Outcome, faults: &Faults) -> Reply {
+    if faults.accept_then_drop {
+        Reply::Nothing
+    } else if faults.error_after_commit || outcome == Outcome::Failed {
+        Reply::Error
+    } else {
+        Reply::Truth
+    }
 }
 
 /// The first thing wrong with a form. The page checks the same before it lets Publish be clicked.
