@@ -1,6 +1,7 @@
 # Everything a newcomer needs is `make demo` and `make test`. The work is done by cargo, npm and the scripts in deploy/.
 .PHONY: help demo test lint sqlx check-windows bench-flow
 .DEFAULT_GOAL := help
+PROFILE ?= dev
 
 help: ## lists the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -22,6 +23,7 @@ sqlx: ## refreshes the checked queries' caches after a change of SQL or migratio
 check-windows: ## type-checks agent and CLI for Windows
 	@deploy/check-windows.sh
 
-bench-flow: ## measures a posting through the whole system against a plain hand-written script
+bench-flow: ## measures a posting through the whole system against a plain hand-written script; PROFILE=release for optimised builds
 	@deploy/bootstrap.sh
-	@deploy/bench-flow.sh
+	@cargo build --workspace --bins --benches --profile $(PROFILE)
+	@cargo bench --workspace --bench flow --profile $(PROFILE)

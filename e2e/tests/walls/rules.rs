@@ -178,16 +178,16 @@ pub(crate) const LAYERS: &[Layer] = &[
         rule: "wire types stop at grpc and session",
     },
     Layer {
-        within: &["agent/src/runner", "agent/src/browser", "agent/src/journal", "agent/src/platform"],
+        within: &["agent/src/browser", "agent/src/platform", "agent/src/journal"],
         homes: &[],
         module: "crate::session",
-        rule: "the agent's work does not know its connection; the session drives it",
+        rule: "the agent's foundations do not know its connection",
     },
     Layer {
-        within: &["agent/src/runner"],
+        within: &["agent/src/browser", "agent/src/platform", "agent/src/journal"],
         homes: &[],
-        module: "crate::browser",
-        rule: "the runner speaks recipe::Page, so that tests can script the page",
+        module: "crate::runner",
+        rule: "the runner uses these, not the other way round",
     },
     Layer {
         within: &["cli/src/client", "cli/src/output"],
