@@ -21,7 +21,8 @@ const fits = (rule, text) => {
 
 // Elements: visibility, role, accessible name, value.
 const visible = (el) => el.tagName === 'OPTION'
-  || (el.getClientRects().length > 0 && el.checkVisibility({ visibilityProperty: true }));
+  || (el.getClientRects().length > 0 && el.checkVisibility({ visibilityProperty: true }))
+  || (getComputedStyle(el).display === 'contents' && [...el.children].some(visible));
 const inputRoles = {
   button: 'button', submit: 'button', reset: 'button', image: 'button', checkbox: 'checkbox', radio: 'radio',
   range: 'slider', number: 'spinbutton', search: 'searchbox', hidden: '', file: '',
@@ -81,7 +82,8 @@ const valueOf = (el) => {
   if (el.tagName === 'INPUT' && /^(checkbox|radio)$/.test(el.type)) return el.checked ? 'on' : 'off';
   if (isText(el)) return el.value;
   if (el.tagName === 'SELECT') return el.selectedOptions[0]?.text ?? '';
-  return el.innerText || el.textContent || '';
+  // Style may shout; the text itself does not.
+  return (getComputedStyle(el).textTransform === 'none' && el.innerText) || el.textContent || '';
 };
 const checkedOf = (el) => {
   if (el.tagName === 'INPUT' && /^(checkbox|radio)$/.test(el.type)) return el.checked;
@@ -133,6 +135,7 @@ const matches = (locator, root) => {
   }
   return candidates(locator, scope).filter((el) => (locator.hidden || visible(el))
     && (!locator.having || find(locator.having, el))
+    && (!locator.after || find(locator.after, el.parentElement)?.els.includes(el.previousElementSibling))
     && (!locator.shows || fits(locator.shows, valueOf(el))));
 };
 const find = (target, root = document) => {
@@ -242,9 +245,12 @@ const ready = (target, deadline, { alone }) => {
     if (!inside) el.scrollIntoView({ block: 'center', inline: 'nearest', behavior: 'instant' });
     const now = el.getBoundingClientRect();
     const hit = document.elementFromPoint(now.left + now.width / 2, now.top + now.height / 2);
-    const free = !hit || hit === el || el.contains(hit) || hit.contains(el) || [...(el.labels ?? [])].some((l) => l.contains(hit));
-    if (!free) { trouble = { covered: described(hit), at: where() }; return null; }
-    return found;
+    if (!hit || hit === el || el.contains(hit) || hit.contains(el)) return found;
+    // A drawn switch lies over its input: its label is what a person clicks.
+    const drawn = [...(el.labels ?? [])].find((l) => l.contains(hit));
+    if (drawn) return { ...found, press: hit };
+    trouble = { covered: described(hit), at: where() };
+    return null;
   }, deadline, () => stop(trouble ?? { missing: where() }));
 };
 
@@ -290,7 +296,7 @@ const operations = {
         if (found) {
           const el = found === document ? null : found;
           return {
-            index, url: location.href, heading: line(headings()[0]?.innerText), text: el ? line(el.innerText).slice(0, 300) : '',
+            index, url: location.href, heading: line(headings()[0]?.innerText), text: el ? line(valueOf(el)).slice(0, 300) : '',
             href: el ? (el.closest('a[href]') ?? el.querySelector('a[href]'))?.getAttribute('href') ?? null : null,
           };
         }
@@ -327,7 +333,7 @@ const operations = {
   },
   async ready({ target, deadline, alone }) {
     const found = await ready(target, deadline, { alone });
-    return { element: found.els[0], control: controlOf(found) };
+    return { element: found.press ?? found.els[0], control: controlOf(found) };
   },
   async checked({ target, wanted, deadline }) {
     const found = await until(() => {
@@ -364,7 +370,7 @@ const operations = {
       if (value == null) return [];
       value = attribute ? value.trim() : line(value) && value.trim();
       if (!pattern) return [[name, value]];
-      const match = new RegExp(pattern).exec(line(value));
+      const match = new RegExp(pattern).exec(value.replace(/\s+/g, ' ').trim());
       return match ? [[name, match.groups?.value ?? match[0]]] : [];
     })));
   },

@@ -51,7 +51,8 @@ fn replaced(error: &WebDriverError) -> bool {
                 || message.contains("Cannot find context")
                 || message.contains("Inspected target navigated")
         }
-        WebDriverErrorInner::StaleElementReference(_) => true,
+        // chromedriver gives up on a script at once when its page is left; the real limit is longer than any step.
+        WebDriverErrorInner::StaleElementReference(_) | WebDriverErrorInner::ScriptTimeout(_) => true,
         _ => false,
     }
 }

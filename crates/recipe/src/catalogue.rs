@@ -15,16 +15,28 @@ struct Files {
     recipes: &'static [&'static str],
 }
 
-const FILES: &[Files] = &[Files {
-    site: "classified",
-    pack: include_str!("../../../recipes/classified/pack.yaml"),
-    recipes: &[
-        include_str!("../../../recipes/classified/login_check.yaml"),
-        include_str!("../../../recipes/classified/login.yaml"),
-        include_str!("../../../recipes/classified/publish.yaml"),
-        include_str!("../../../recipes/classified/scan.yaml"),
-    ],
-}];
+const FILES: &[Files] = &[
+    Files {
+        site: "classified",
+        pack: include_str!("../../../recipes/classified/pack.yaml"),
+        recipes: &[
+            include_str!("../../../recipes/classified/login_check.yaml"),
+            include_str!("../../../recipes/classified/login.yaml"),
+            include_str!("../../../recipes/classified/publish.yaml"),
+            include_str!("../../../recipes/classified/scan.yaml"),
+        ],
+    },
+    Files {
+        site: "sandbox",
+        pack: include_str!("../../../recipes/sandbox/pack.yaml"),
+        recipes: &[
+            include_str!("../../../recipes/sandbox/login_check.yaml"),
+            include_str!("../../../recipes/sandbox/login.yaml"),
+            include_str!("../../../recipes/sandbox/publish.yaml"),
+            include_str!("../../../recipes/sandbox/scan.yaml"),
+        ],
+    },
+];
 
 static SITES: LazyLock<Result<Vec<Arc<Site>>, Invalid>> = LazyLock::new(|| {
     FILES.iter().map(|files| Site::parse(files.pack, files.recipes).map(Arc::new)).collect()

@@ -67,7 +67,7 @@ const VARIABLES: &[&str] = &[
     "site.category",
     "site.category_leaf",
     "site.condition",
-    "site.location",
+    "site.location", "site.location_query",
     "credential.username",
     "credential.password",
     "pack.paths.",
@@ -310,6 +310,12 @@ impl Checker {
         self.condition(&format!("{path}.expect"), &list.expect);
         self.target(&format!("{path}.rows"), &list.rows);
         self.maybe_target(&format!("{path}.next"), list.next.as_ref());
+        if let Some(empty) = &list.empty {
+            self.condition(&format!("{path}.empty"), empty);
+        }
+        if list.batch == Some(0) {
+            self.say(&format!("{path}.batch"), "is 0; leave it out when the list comes at once");
+        }
         if !list.columns.iter().any(|column| column.name == "id") {
             self.say(&format!("{path}.columns"), "have no id; without it own items cannot be told apart");
         }
@@ -389,6 +395,7 @@ impl Checker {
         }
         self.maybe_target(&format!("{path}.within"), locator.within.as_ref());
         self.maybe_target(&format!("{path}.having"), locator.having.as_ref());
+        self.maybe_target(&format!("{path}.after"), locator.after.as_ref());
     }
 
     fn text(&mut self, path: &str, text: &TextMatch) {

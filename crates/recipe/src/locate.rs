@@ -44,6 +44,9 @@ pub struct Locator {
     /// Only elements that hold this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub having: Option<Target>,
+    /// Only elements right after this one, among the same parent's children.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Target>,
     /// Only elements whose value, or text when they have none, fits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shows: Option<TextMatch>,
@@ -215,6 +218,7 @@ impl Locator {
             css: self.css.as_deref().map(|css| Template::from(css).render(values)).transpose()?,
             within: target(&self.within)?,
             having: target(&self.having)?,
+            after: target(&self.after)?,
             shows: text(&self.shows)?,
             hidden: self.hidden,
         })

@@ -37,9 +37,11 @@ impl Compare {
         }
     }
 
-    /// Whether both texts mean the same.
+    /// Whether both texts mean the same. An amount with the sign of another currency is not the same amount.
     pub fn same(self, one: &str, other: &str, currency: Option<Currency>) -> bool {
-        self.normal(one, currency) == self.normal(other, currency)
+        let priced = matches!(self, Self::Price | Self::WholePrice);
+        let fits = |text| !priced || currency.is_none_or(|currency| sign_fits(text, currency));
+        self.normal(one, currency) == self.normal(other, currency) && fits(one) && fits(other)
     }
 }
 
@@ -98,6 +100,27 @@ pub fn whole_price(text: &str, currency: Option<Currency>) -> String {
         Some((whole, fraction)) if is_digits(whole) && is_digits(fraction) => whole.to_owned(),
         _ => price,
     }
+}
+
+/// Whether the currency sign or code in `text`, if there is one, can stand for `currency`.
+pub fn sign_fits(text: &str, currency: Currency) -> bool {
+    const SIGNS: &[(&str, &[&str])] = &[
+        ("€", &["EUR"]),
+        ("£", &["GBP"]),
+        ("¥", &["JPY", "CNY"]),
+        ("₹", &["INR"]),
+        ("₩", &["KRW"]),
+        ("₪", &["ILS"]),
+        ("₺", &["TRY"]),
+        ("₫", &["VND"]),
+        ("฿", &["THB"]),
+        ("₴", &["UAH"]),
+        ("zł", &["PLN"]),
+        ("kr", &["SEK", "NOK", "DKK", "ISK"]),
+        ("$", &["USD", "CAD", "AUD", "NZD", "HKD", "SGD", "TWD", "MXN", "BRL", "CLP", "COP", "UYU"]),
+    ];
+    let sign = SIGNS.iter().find(|(sign, _)| text.contains(sign));
+    sign.is_none_or(|(_, codes)| codes.contains(&currency.code()))
 }
 
 fn is_digits(text: &str) -> bool {
@@ -166,6 +189,13 @@ mod tests {
         assert_eq!(price("1.500", "KWD".parse().ok()), "1.5");
         assert_eq!(whole_price("$25.99", usd), "25");
         assert_eq!(price("Free", usd), "Free");
+    }
+
+    #[test]
+    fn an_amount_in_another_currency_is_another_amount() {
+        let eur = "EUR".parse().ok();
+        assert!(Compare::Price.same("125.50", "125,50 €", eur));
+        assert!(!Compare::Price.same("125.50", "£125.50", eur));
     }
 
     #[test]

@@ -69,6 +69,9 @@ pub struct Locations {
     /// The places there are; empty: any, the site looks it up.
     #[serde(default)]
     pub known: Vec<String>,
+    /// Other spellings, by the place they stand for.
+    #[serde(default)]
+    pub aliases: BTreeMap<String, Vec<String>>,
 }
 
 /// Limits of a listing on the site.
@@ -152,7 +155,10 @@ impl Pack {
             Err(reason) => wrong.push(("category".to_owned(), reason)),
         }
         match self.location(&listing.location) {
-            Ok(place) => values.set("site.location", place),
+            Ok(place) => {
+                values.set("site.location_query", place.split(',').next().unwrap_or_default().trim());
+                values.set("site.location", place);
+            }
             Err(reason) => wrong.push(("location".to_owned(), reason)),
         }
         if let Some(labels) = self.conditions.get(listing.condition.name()) {
@@ -218,11 +224,15 @@ impl Pack {
     }
 
     fn location(&self, wanted: &str) -> Result<String, String> {
-        let known = &self.locations.known;
+        let Locations { known, aliases } = &self.locations;
+        let wanted_key = normal::label(wanted);
+        let stands_for = |others: &[String]| others.iter().any(|other| normal::label(other) == wanted_key);
+        if let Some((place, _)) = aliases.iter().find(|(_, others)| stands_for(others)) {
+            return Ok(place.clone());
+        }
         if known.is_empty() {
             return Ok(wanted.to_owned());
         }
-        let wanted_key = normal::label(wanted);
         known.iter().find(|place| normal::label(place) == wanted_key).cloned().ok_or_else(|| {
             format!("{:?} is not one of its places; use one of: {}", shorten(wanted), known.join(", "))
         })

@@ -85,6 +85,9 @@ pub struct Step {
     /// Seconds until the step has failed; 30 by default, at most 120.
     #[serde(default)]
     pub deadline_s: Option<u64>,
+    /// With `fill`: a form without this field is fine; it is left out.
+    #[serde(default)]
+    pub optional: bool,
     /// Run the step only if this text is not empty once rendered, e.g. `"{{listing.sku}}"`.
     #[serde(default)]
     pub only_if: Option<Template>,
@@ -239,7 +242,8 @@ pub struct Upload {
     /// The thumbnails that appear, one per photo, in order; none when the site shows none.
     #[serde(default)]
     pub thumbnails: Option<Target>,
-    /// The attribute of a thumbnail that names its photo, to verify the order.
+    /// The attribute of a thumbnail that names its photo, by file name or by the SHA-256 of the file, to verify the
+    /// order.
     #[serde(default)]
     pub order_by: Option<String>,
     /// What the page shows when a photo was refused.
@@ -358,9 +362,13 @@ pub struct List {
     /// The page says how many items there are: an element and a regular expression with a group `count`.
     #[serde(default)]
     pub count: Option<Count>,
-    /// The list grows when it is scrolled.
+    /// What the page shows in place of rows when there are none. With it, the list is awaited; without it, the rows
+    /// come with the page.
     #[serde(default)]
-    pub scroll: bool,
+    pub empty: Option<Condition>,
+    /// The list grows by so many rows whenever its end is scrolled into view; a batch that is not full is the last.
+    #[serde(default)]
+    pub batch: Option<usize>,
     /// The link to the next page of the list.
     #[serde(default)]
     pub next: Option<Target>,

@@ -67,7 +67,7 @@ impl Session {
         }
     }
 
-    async fn answer(&self, confirm: &Confirm) -> Answer {
+    async fn answer(&mut self, confirm: &Confirm) -> Answer {
         let look = |why: String| Answer::Look { why, limit: None };
         let proofs = confirm.proofs.iter().map(|proof| &proof.when);
         let own = proofs.chain(&confirm.rejected).chain(&confirm.look);
@@ -106,6 +106,8 @@ impl Session {
             let failure = Failure::new(interruption.class, ANSWER, interruption.message.clone());
             return Answer::Look { why: interruption.message.clone(), limit: refusal.then_some(failure) };
         }
+        // The click has only just led here: the list need not be loaded again.
+        self.fresh = Some((seen.url.clone(), Instant::now()));
         look(format!("the site went to {}", path_of(&seen)))
     }
 
@@ -178,8 +180,9 @@ impl Session {
         self.input.listing.as_ref().is_some_and(|listing| {
             let currency = Some(listing.price.currency());
             let priced = price.chars().any(|c| c.is_ascii_digit());
-            Compare::Text.same(title, &listing.title, None)
-                && (!priced || Compare::Price.same(price, &listing.price.decimal(), currency))
+            // Some lists show every price with one sign: the amount counts.
+            let amounts_equal = normal::price(price, currency) == normal::price(&listing.price.decimal(), currency);
+            Compare::Text.same(title, &listing.title, None) && (!priced || amounts_equal)
         })
     }
 
@@ -256,19 +259,11 @@ impl Session {
             (None, None) => Vec::new(),
         };
         if check.field == "photos" {
-            let files: Vec<String> = self
-                .input
-                .listing
-                .iter()
-                .flat_map(|listing| &listing.photos)
-                .map(|path| {
-                    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-                })
-                .collect();
-            let same = photos_in_order(&files, &shown);
+            let photos = self.photo_files().await;
+            let same = photos_in_order(&photos, &shown);
             return Ok(FieldCheck {
                 field: check.field.clone(),
-                wanted: files.join(", "),
+                wanted: photos.iter().map(|photo| photo.name.as_str()).collect::<Vec<_>>().join(", "),
                 shown: Some(shown.join(", ")),
                 same,
             });

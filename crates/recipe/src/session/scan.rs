@@ -10,7 +10,7 @@ use tradepost_domain::failure::{Failure, FailureClass};
 use super::failure::unset;
 use super::steps::left;
 use super::{ListReport, OwnItem, Phase, Scan, Session};
-use crate::locate::Target;
+use crate::locate::{Condition, Target};
 use crate::page::{Column, Extraction, Row};
 use crate::schema::{Job, List};
 
@@ -66,11 +66,16 @@ impl Session {
         self.expect(step, Some(&list.expect), Instant::now() + PAGE_DEADLINE).await?;
         let extraction = self.extraction(step, list)?;
         let counted = self.site_count(step, list).await?;
-        let mut rows =
-            self.page.extract(&extraction).await.map_err(|error| self.failure(step, None, error))?;
         let mut ended = true;
-        if list.scroll && counted.is_none_or(|counted| rows.len() < counted) {
-            rows = self.scroll_to_end(step, &extraction, rows, counted, until).await?;
+        let mut rows = if self.has_rows(step, list, &extraction).await? {
+            self.page.extract(&extraction).await.map_err(|error| self.failure(step, None, error))?
+        } else {
+            Vec::new()
+        };
+        if let Some(batch) = list.batch
+            && !rows.is_empty()
+        {
+            rows = self.scroll_to_end(step, &extraction, rows, batch, until).await?;
         }
         if let Some(next) = &list.next {
             ended = self.follow_pages(step, list, next, &extraction, &mut rows).await?;
@@ -85,6 +90,14 @@ impl Session {
         // A row without an id is an item that the baseline cannot know.
         let complete = ended && items.len() == found && counted.is_none_or(|counted| counted == found);
         Ok(ReadList { items, report: ListReport { name: list.name.clone(), found, counted, complete } })
+    }
+
+    /// Waits until rows, or the notice that there are none, are there.
+    async fn has_rows(&self, step: &str, list: &List, extraction: &Extraction) -> Result<bool, Failure> {
+        let Some(empty) = &list.empty else { return Ok(true) };
+        let conditions = [Condition::visible(extraction.rows.clone()), self.resolve_condition(step, empty)?];
+        let seen = self.page.wait(&conditions, PAGE_DEADLINE).await;
+        Ok(seen.map_err(|error| self.failure(step, None, error))?.index == 0)
     }
 
     fn extraction(&self, step: &str, list: &List) -> Result<Extraction, Failure> {
@@ -130,12 +143,12 @@ impl Session {
         step: &str,
         extraction: &Extraction,
         mut rows: Vec<Row>,
-        counted: Option<usize>,
+        batch: usize,
         until: Instant,
     ) -> Result<Vec<Row>, Failure> {
         let mut idle = 0;
         let mut known = rows.len();
-        while idle < IDLE_ROUNDS && counted.is_none_or(|counted| known < counted) && !left(until).is_zero() {
+        while idle < IDLE_ROUNDS && known.is_multiple_of(batch) && !left(until).is_zero() {
             let now = self.page.scroll_on(&extraction.rows, known, left(until).min(PAGE_DEADLINE)).await;
             let now = now.map_err(|error| self.failure(step, None, error))?;
             idle = if now > known { 0 } else { idle + 1 };

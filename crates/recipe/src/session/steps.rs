@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tradepost_domain::failure::{Failure, FailureClass};
 
@@ -109,7 +110,7 @@ impl Session {
         let note = if let Some(overlays) = &step.dismiss {
             self.dismiss(name, overlays, until).await?
         } else if let Some(fill) = &step.fill {
-            self.fill(name, fill, until).await?
+            self.fill(name, fill, step.optional, until).await?
         } else if let Some(select) = &step.select {
             self.select(name, select, until).await?
         } else if let Some(pick) = &step.pick {
@@ -183,19 +184,32 @@ impl Session {
                 Err(error) => return Err(self.failure(step, None, error)),
             }
         }
-        Ok(if closed.is_empty() { String::new() } else { format!("closed {}", closed.join(", ")) })
+        Ok(if closed.is_empty() { String::new() } else { format!("clicked {}", closed.join(", ")) })
     }
 
-    async fn fill(&mut self, step: &str, fill: &Fill, until: Instant) -> Result<String, Failure> {
+    async fn fill(&mut self, step: &str, fill: &Fill, optional: bool, until: Instant) -> Result<String, Failure> {
         let field = Some(fill.field.as_str());
         let target = self.resolve_target(step, field, &fill.target)?;
         let value = fill.value.render(&self.values).map_err(|missing| unset(step, field, &missing))?;
-        let control = self.page.fill(&target, &value, fill.commit, left(until)).await;
-        let mut control = control.map_err(|error| self.failure(step, field, error))?;
+        let mut control = match self.page.fill(&target, &value, fill.commit, left(until)).await {
+            Ok(control) => control,
+            Err(PageError::Missing { .. }) if optional => return Ok("not in this form".to_owned()),
+            Err(error) => return Err(self.failure(step, field, error)),
+        };
         if fill.secret {
             return Ok(String::new());
         }
         let currency = self.currency();
+        if let Some(currency) = currency.filter(|_| matches!(fill.compare, Compare::Price | Compare::WholePrice))
+            && !normal::sign_fits(&control.value, currency)
+        {
+            let message = format!(
+                "the account's prices on {} are shown as {}; the listing is in {currency}: use the account's currency",
+                self.site.pack.title,
+                normal::line(&control.value)
+            );
+            return Err(Failure::new(FailureClass::ListingRejected, step, message).in_field(&fill.field));
+        }
         let mut typed = "";
         if !fill.compare.same(&control.value, &value, currency)
             && value.chars().all(|c| u32::from(c) <= 0xffff)
@@ -239,10 +253,9 @@ impl Session {
         }
         let fail = |error| self.failure(step, field, error);
         self.page.click(&target, left(until)).await.map_err(fail)?;
-        self.page.wait(&[Condition::visible(list.clone())], left(until)).await.map_err(fail)?;
         if let Err(error) = self.page.click(&option, left(until).min(ENABLE)).await {
             return Err(match error {
-                PageError::Missing { .. } => self.no_option(step, &pick.field, &option).await,
+                PageError::Missing { .. } | PageError::Ambiguous { .. } => self.no_option(step, &pick.field, &option).await,
                 other => fail(other),
             });
         }
@@ -264,7 +277,7 @@ impl Session {
         self.page.type_keys(&target, &value, left(until)).await.map_err(fail)?;
         if let Err(error) = self.page.click(&option, left(until).min(ENABLE)).await {
             return Err(match error {
-                PageError::Missing { .. } => self.no_option(step, &typeahead.field, &option).await,
+                PageError::Missing { .. } | PageError::Ambiguous { .. } => self.no_option(step, &typeahead.field, &option).await,
                 other => fail(other),
             });
         }
@@ -311,20 +324,19 @@ impl Session {
         until: Instant,
     ) -> Result<String, Failure> {
         let wanted = Condition::visible(target.showing(&shows));
-        let seen = self.page.wait(&[wanted], left(until).min(ENABLE)).await;
-        let read = self.page.read(std::slice::from_ref(&target)).await;
-        let read = read.map_err(|error| self.failure(step, Some(field), error))?;
-        let control = read.into_iter().next().flatten().unwrap_or_default();
-        match seen {
-            Ok(_) => {}
-            Err(PageError::NotReached { .. }) => {
-                return Err(not_kept(step, field, &shows.to_string(), &normal::line(&control.value)));
+        match self.page.wait(&[wanted], left(until).min(ENABLE)).await {
+            Ok(seen) => {
+                let control = Control { value: seen.text, ..Control::default() };
+                self.keep(field, target, Hold::Shows(shows), &control);
+                Ok(String::new())
             }
-            Err(error) => return Err(self.failure(step, Some(field), error)),
+            Err(PageError::NotReached { .. }) => {
+                let read = self.page.read(&[target]).await.unwrap_or_default();
+                let shown = read.into_iter().next().flatten().unwrap_or_default();
+                Err(not_kept(step, field, &shows.to_string(), &normal::line(&shown.value)))
+            }
+            Err(error) => Err(self.failure(step, Some(field), error)),
         }
-        let note = note_of(&target, &control);
-        self.keep(field, target, Hold::Shows(shows), &control);
-        Ok(note)
     }
 
     async fn set(&mut self, step: &str, set: &Set, until: Instant) -> Result<String, Failure> {
@@ -349,12 +361,10 @@ impl Session {
         }
         let control = self.page.upload(&target, &files, upload.spread, left(until)).await;
         let control = control.map_err(|error| self.failure(step, field, error))?;
-        let names: Vec<String> = files
-            .iter()
-            .map(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default())
-            .collect();
+        let photos = self.photo_files().await;
+        let names: Vec<&str> = photos.iter().map(|photo| photo.name.as_str()).collect();
         let Some(thumbnails) = &upload.thumbnails else {
-            if control.value.lines().ne(names.iter().map(String::as_str)) {
+            if control.value.lines().ne(names.iter().copied()) {
                 return Err(not_kept(step, "photos", &names.join(", "), &control.value.replace('\n', ", ")));
             }
             let hold = Hold::Same { wanted: names.join("\n"), compare: Compare::Exact };
@@ -362,7 +372,7 @@ impl Session {
             return Ok(format!("{} photos", names.len()));
         };
         let thumbnails = self.resolve_target(step, field, thumbnails)?;
-        self.thumbnails(step, upload, &thumbnails, &names, until).await?;
+        self.thumbnails(step, upload, &thumbnails, &photos, until).await?;
         let shown = Control { count: names.len(), ..Control::default() };
         self.keep("photos", thumbnails, Hold::Count(names.len()), &shown);
         Ok(format!("{} photos", names.len()))
@@ -374,12 +384,12 @@ impl Session {
         step: &str,
         upload: &Upload,
         thumbnails: &Target,
-        names: &[String],
+        photos: &[Photo],
         until: Instant,
     ) -> Result<(), Failure> {
         let failed =
             |message: String| Failure::new(FailureClass::UploadFailed, step, message).in_field("photos");
-        let all = Condition { at_least: Some(names.len()), ..Condition::visible(thumbnails.clone()) };
+        let all = Condition { at_least: Some(photos.len()), ..Condition::visible(thumbnails.clone()) };
         let mut conditions = vec![all];
         if let Some(refused) = &upload.refused {
             conditions.push(Condition::visible(self.resolve_target(step, Some("photos"), refused)?));
@@ -392,7 +402,7 @@ impl Session {
                 let found = self.page.extract(&rows).await.map_or(0, |rows| rows.len());
                 return Err(failed(format!(
                     "the site shows {found} of {} photos after {} s on the page {at}; try again",
-                    names.len(),
+                    photos.len(),
                     Duration::as_secs(&left(until).max(Duration::from_secs(1)))
                 )));
             }
@@ -411,13 +421,13 @@ impl Session {
         let rows = rows.map_err(|error| self.failure(step, Some("photos"), error))?;
         let shown: Vec<String> =
             rows.into_iter().map(|mut row| row.remove("name").unwrap_or_default()).collect();
-        if photos_in_order(names, &shown) {
+        if photos_in_order(photos, &shown) {
             return Ok(());
         }
         Err(failed(format!(
             "the site shows the photos as {}; they were given as {}",
             shown.join(", "),
-            names.join(", ")
+            photos.iter().map(|photo| photo.name.as_str()).collect::<Vec<_>>().join(", ")
         )))
     }
 
@@ -470,16 +480,41 @@ fn note_of(target: &Target, control: &Control) -> String {
     }
 }
 
-/// Whether the names shown (of files, or in addresses that end in them) stand for the files in the same order.
+/// A photo as sites name it.
+pub(super) struct Photo {
+    /// Its file name.
+    pub(super) name: String,
+    /// SHA-256 of its bytes, in hexadecimal.
+    sha256: String,
+}
+
+impl Session {
+    /// The listing's photos, in order, with what sites may name them by.
+    pub(super) async fn photo_files(&self) -> Vec<Photo> {
+        let paths = self.input.listing.as_ref().map(|listing| listing.photos.as_slice()).unwrap_or_default();
+        let mut photos = Vec::with_capacity(paths.len());
+        for path in paths {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let bytes = tokio::fs::read(path).await.unwrap_or_default();
+            photos.push(Photo { name, sha256: hex::encode(Sha256::digest(&bytes)) });
+        }
+        photos
+    }
+}
+
+/// Whether the names shown (of files, or in addresses that end in them) stand for the photos in the same order.
 /// Sites rename files on a clash and drop odd characters, so that the names' letters and digits are compared, and what
-/// the site adds at the end does not count.
-pub(super) fn photos_in_order(files: &[String], shown: &[String]) -> bool {
+/// the site adds at the end does not count; or they name them by the hash of their bytes.
+pub(super) fn photos_in_order(photos: &[Photo], shown: &[String]) -> bool {
     let stem = |name: &str| -> String {
         let name = name.split(['?', '#']).next().unwrap_or_default();
         let name = name.rsplit('/').next().unwrap_or_default();
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
         stem.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
     };
-    files.len() == shown.len()
-        && files.iter().zip(shown).all(|(file, shown)| stem(shown).starts_with(&stem(file)))
+    let same = |(photo, shown): (&Photo, &String)| {
+        let shown = stem(shown);
+        shown == photo.sha256 || shown.starts_with(&stem(&photo.name))
+    };
+    photos.len() == shown.len() && photos.iter().zip(shown).all(same)
 }
