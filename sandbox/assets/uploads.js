@@ -7,8 +7,8 @@ const AT_ONCE = 3;
 
 /** The photo part of the composer. `changed` is called whenever a photo comes, is ready, or goes. */
 export function photoField({ limit, start, changed }) {
-  // Each: { key, name, src, sha256 }; sha256 is null while the upload is under way.
-  let photos = start.map((photo) => ({ ...photo, key: makeId(), src: `/media/${photo.sha256}` }));
+  // Each: { name, src, sha256, show }; sha256 is null while the upload is under way.
+  let photos = [];
   const waiting = [];
   let running = 0;
 
@@ -27,7 +27,7 @@ export function photoField({ limit, start, changed }) {
     const room = limit - photos.length;
     if (files.length > room) complain(`You can add up to ${limit} photos.`);
     for (const file of [...files].slice(0, room)) {
-      const photo = { key: makeId(), name: file.name, src: URL.createObjectURL(file), sha256: null };
+      const photo = thumb({ name: file.name, src: URL.createObjectURL(file), sha256: null });
       photos.push(photo);
       waiting.push([photo, file]);
     }
@@ -54,25 +54,37 @@ export function photoField({ limit, start, changed }) {
     if (waiting.length) uploadNext();
   };
 
-  const thumb = (photo, index) => {
-    const remove = h("div", { role: "button", tabindex: "0", "aria-label": `Remove photo ${index + 1} of ${photos.length}`, class: "c-remove" }, icon("close"));
+  // A thumbnail lives as long as its photo; only what changes is written anew.
+  const thumb = (photo) => {
+    const picture = h("img", { alt: "" });
+    const remove = h("div", { role: "button", tabindex: "0", class: "c-remove" }, icon("close"));
+    const spinner = h("span", { role: "progressbar", "aria-label": `Uploading ${photo.name}`, class: "c-spinner" });
+    const cover = h("span", { class: "c-cover" }, "Cover");
+    const frame = h("div", { class: "c-photo" }, picture);
     pressable(remove, () => {
       photos = photos.filter((other) => other !== photo);
       update();
     });
-    return h(
-      "div",
-      { class: photo.sha256 ? "c-photo" : "c-photo c-photo-waiting" },
-      h("img", { src: photo.src, alt: "" }),
-      photo.sha256 ? remove : h("span", { role: "progressbar", "aria-label": `Uploading ${photo.name}`, class: "c-spinner" }),
-      index === 0 && photo.sha256 ? h("span", { class: "c-cover" }, "Cover") : null,
-    );
+    photo.show = (index) => {
+      const stored = photo.sha256 !== null;
+      if (picture.getAttribute("src") !== photo.src) picture.src = photo.src;
+      remove.setAttribute("aria-label", `Remove photo ${index + 1} of ${photos.length}`);
+      frame.classList.toggle("c-photo-waiting", !stored);
+      for (const [part, shown] of [[remove, stored], [spinner, !stored], [cover, stored && index === 0]]) {
+        if (shown && !part.isConnected) frame.append(part);
+        if (!shown) part.remove();
+      }
+      return frame;
+    };
+    return photo;
   };
 
   const update = () => {
     counter.textContent = `Photos · ${photos.length}/${limit} · You can add up to ${limit} photos.`;
     thumbs.classList.toggle("c-photos-none", photos.length === 0);
-    thumbs.replaceChildren(...photos.map(thumb), ...(photos.length < limit ? [add] : []));
+    const shown = [...photos.map((photo, index) => photo.show(index)), ...(photos.length < limit ? [add] : [])];
+    for (const gone of [...thumbs.children].filter((child) => !shown.includes(child))) gone.remove();
+    shown.forEach((child, index) => thumbs.children[index] !== child && thumbs.insertBefore(child, thumbs.children[index] ?? null));
     changed();
   };
 
@@ -86,6 +98,8 @@ export function photoField({ limit, start, changed }) {
     event.preventDefault();
     take(event.dataTransfer.files);
   });
+
+  photos = start.map(({ name, sha256 }) => thumb({ name, sha256, src: `/media/${sha256}` }));
 
   return {
     element,
