@@ -266,6 +266,13 @@ mod tests {
     }
 
     #[test]
+    fn dependencies_of_tests_do_not_count() {
+        let manifest = "[dependencies]\ntradepost-domain.workspace = true\nserde = \"1\"\n[dev-dependencies]\n\
+                        tradepost-testkit.workspace = true\n[target.'cfg(unix)'.dependencies]\ntradepost-store = \"1\"\n";
+        assert_eq!(own_dependencies(manifest), [(2, "domain".to_owned()), (7, "store".to_owned())]);
+    }
+
+    #[test]
     fn reasons_are_the_literals_in_capitals() {
         let text = "enum R {}\n  A = \"ACCOUNT_BUSY\", Kind; // \"NOT_ME\"\n let s = \"Text\";\n";
         assert_eq!(reasons(text), [(2, "ACCOUNT_BUSY".to_owned())]);
