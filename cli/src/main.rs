@@ -1,1 +1,7 @@
-fn main() {}
+//! The `tradepost` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tradepost_cli::main()
+}

@@ -1,0 +1,52 @@
+//! `tradepost accounts …`.
+
+use clap::{Args, Subcommand};
+
+use super::Limit;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountsCommand {
+    /// Add a marketplace account
+    Add(AddAccount),
+    /// List accounts
+    #[command(visible_alias = "ls")]
+    List(Limit),
+    /// Show an account
+    Show {
+        /// Id, unique beginning of the id, or name
+        account: String,
+    },
+    /// Bind an account to an agent: its Chrome profile lives there from now on
+    Bind {
+        /// Id, unique beginning of the id, or name
+        account: String,
+        /// The agent: id, unique beginning of the id, or name
+        agent: String,
+    },
+    /// Have an account signed in on its agent; you complete what the site asks for
+    Login {
+        /// Id, unique beginning of the id, or name
+        account: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddAccount {
+    /// What you call it; unique in the workspace
+    pub(crate) name: String,
+    /// Which marketplace, e.g. sandbox or classified
+    #[arg(long)]
+    pub(crate) site: String,
+    /// Address of the marketplace, e.g. https://www.example.com/
+    #[arg(long, value_name = "URL", visible_alias = "url")]
+    pub(crate) site_url: String,
+    /// The name that the site shows when the right account is signed in
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) sign_in_name: String,
+    /// Currency of its listings
+    #[arg(long, value_name = "CODE", default_value = "EUR")]
+    pub(crate) currency: String,
+    /// The agent that posts for it: id, unique beginning of the id, or name
+    #[arg(long)]
+    pub(crate) agent: Option<String>,
+}

@@ -1,0 +1,131 @@
+//! `tradepost postings …`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use tradepost_domain::posting::State;
+
+use super::Limit;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PostingsCommand {
+    /// Post a listing on an account
+    Create(CreatePosting),
+    /// List postings, newest first
+    #[command(visible_alias = "ls")]
+    List(ListPostings),
+    /// Show a posting
+    Show(PostingArgument),
+    /// Follow a posting step by step until it ends
+    ///
+    /// Ctrl-C ends the watching only: the posting goes on. The exit code tells how the posting ended, see
+    /// `tradepost help exit-codes`.
+    Watch {
+        #[command(flatten)]
+        posting: PostingArgument,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// End a posting before its click
+    Cancel(PostingArgument),
+    /// Try again: after an end without a listing, or when what a person had to do is done
+    Retry {
+        #[command(flatten)]
+        posting: PostingArgument,
+        /// Follow it until it ends
+        #[arg(long, short)]
+        watch: bool,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Say what you found on the site about an uncertain posting
+    Resolve(ResolvePosting),
+    /// Show the proof of publication
+    Receipt(PostingArgument),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PostingArgument {
+    /// Id of the posting, or its unique beginning
+    pub(crate) posting: String,
+}
+
+/// How long to watch.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Wait {
+    /// Watch for at most this long; the posting goes on after it
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    pub(crate) wait: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreatePosting {
+    /// The listing: id, or its unique beginning
+    #[arg(long, short)]
+    pub(crate) listing: String,
+    /// The account: id, unique beginning of the id, or name
+    #[arg(long, short)]
+    pub(crate) account: String,
+    /// Higher goes first, -100 to 100
+    #[arg(long, default_value_t = 0, allow_hyphen_values = true, value_parser = clap::value_parser!(i32).range(-100..=100))]
+    pub(crate) priority: i32,
+    /// Follow it until it ends
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListPostings {
+    /// Only of this account
+    #[arg(long)]
+    pub(crate) account: Option<String>,
+    /// Only in this state
+    #[arg(long, value_enum)]
+    pub(crate) state: Option<StateArgument>,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResolvePosting {
+    #[command(flatten)]
+    pub(crate) posting: PostingArgument,
+    /// It is published: the listing's id on the site
+    #[arg(long, value_name = "ITEM_ID", requires = "url", required_unless_present = "not_published")]
+    pub(crate) published: Option<String>,
+    /// The listing's address on the site
+    #[arg(long, requires = "published")]
+    pub(crate) url: Option<String>,
+    /// It is not published
+    #[arg(long, conflicts_with = "published")]
+    pub(crate) not_published: bool,
+}
+
+/// A posting's state as an argument.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum StateArgument {
+    Queued,
+    Running,
+    Published,
+    Uncertain,
+    NeedsHuman,
+    Failed,
+    Cancelled,
+}
+
+impl From<StateArgument> for State {
+    fn from(state: StateArgument) -> Self {
+        match state {
+            StateArgument::Queued => Self::Queued,
+            StateArgument::Running => Self::Running,
+            StateArgument::Published => Self::Published,
+            StateArgument::Uncertain => Self::Uncertain,
+            StateArgument::NeedsHuman => Self::NeedsHuman,
+            StateArgument::Failed => Self::Failed,
+            StateArgument::Cancelled => Self::Cancelled,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `tradepost accounts`.
+
+use std::collections::HashMap;
+
+use serde_json::json;
+
+use super::{find, tell_rest};
+use crate::args::accounts::{AccountsCommand, AddAccount};
+use crate::client::Client;
+use crate::error::Result;
+use crate::model::{Account, NewAccount};
+use crate::output::{Output, Table, Tone, faint, plain, text};
+
+pub(super) async fn run(command: AccountsCommand, client: &Client, output: &Output) -> Result<()> {
+    match command {
+        AccountsCommand::Add(account) => add(account, client, output).await,
+        AccountsCommand::List(limit) => {
+            let listed = client.list_accounts(limit.count()).await?;
+            let agents = agent_names(client).await?;
+            output.many(
+                &listed.items,
+                |account| &account.id,
+                || output.table(&table(&listed.items, &agents)),
+            )?;
+            tell_rest(output, &listed, "accounts");
+            Ok(())
+        }
+        AccountsCommand::Show { account } => {
+            let account = find::account(client, &account).await?;
+            show(client, output, &account).await
+        }
+        AccountsCommand::Bind { account, agent } => {
+            let account = find::account(client, &account).await?;
+            let agent = find::agent(client, &agent).await?;
+            let bound = client.bind_account(account, agent.id).await?;
+            output.message(&format!("Account {:?} is bound to agent {:?}.", bound.name, agent.name));
+            show(client, output, &bound).await
+        }
+        AccountsCommand::Login { account } => {
+            let account = find::account(client, &account).await?;
+            let job = client.login_account(account.id).await?;
+            output.one(&json!({ "jobId": job }), &job, || job.clone())?;
+            output.hint("complete what the site asks for in the Chrome window on the agent's computer");
+            output.hint(&format!("`tradepost jobs show {job}` tells how it stands"));
+            Ok(())
+        }
+    }
+}
+
+async fn add(account: AddAccount, client: &Client, output: &Output) -> Result<()> {
+    let AddAccount { name, site, site_url, sign_in_name, currency, agent } = account;
+    let agent_id = match agent {
+        Some(agent) => find::agent(client, &agent).await?.id,
+        None => String::new(),
+    };
+    let unbound = agent_id.is_empty();
+    let account = NewAccount { name, site, site_url, sign_in_name, currency_code: currency, agent_id };
+    let account = client.create_account(account).await?;
+    output.message(&format!("Account {:?} is added.", account.name));
+    show(client, output, &account).await?;
+    if unbound {
+        output.hint(&format!("bind it to an agent: tradepost accounts bind {:?} AGENT", account.name));
+    }
+    Ok(())
+}
+
+/// Names of agents by id.
+pub(super) async fn agent_names(client: &Client) -> Result<HashMap<String, String>> {
+    let listed = client.list_agents(usize::MAX).await?;
+    Ok(listed.items.into_iter().map(|agent| (agent.id, agent.name)).collect())
+}
+
+fn table(accounts: &[Account], agents: &HashMap<String, String>) -> Table {
+    let mut table = Table::new(&["ID", "NAME", "SITE", "ADDRESS", "AGENT", "CURRENCY"]);
+    for account in accounts {
+        table.row([
+            plain(&account.id),
+            plain(&account.name),
+            plain(&account.site),
+            plain(&account.site_url),
+            match (account.agent_id.as_str(), agents.get(&account.agent_id)) {
+                ("", _) => ("none".to_owned(), Tone::Warning),
+                (_, Some(name)) => plain(name),
+                (id, None) => plain(id),
+            },
+            faint(&account.currency_code),
+        ]);
+    }
+    table
+}
+
+async fn show(client: &Client, output: &Output, account: &Account) -> Result<()> {
+    let agent = match account.agent_id.as_str() {
+        "" => "none".to_owned(),
+        id => client
+            .get_agent(id.to_owned())
+            .await
+            .map_or_else(|_| id.to_owned(), |agent| format!("{} ({id})", agent.name)),
+    };
+    output.one(account, &account.id, || {
+        text::record(
+            output,
+            &[
+                ("id", account.id.clone()),
+                ("name", account.name.clone()),
+                ("site", account.site.clone()),
+                ("address", account.site_url.clone()),
+                ("signs in as", account.sign_in_name.clone()),
+                ("currency", account.currency_code.clone()),
+                ("agent", agent),
+                ("added", text::absolute(account.created_at)),
+            ],
+        )
+    })
+}

@@ -1,0 +1,245 @@
+//! `tradepost postings`.
+
+use std::collections::HashMap;
+
+use tradepost_domain::posting::State;
+
+use super::{find, tell_rest, watch};
+use crate::args::Format;
+use crate::args::postings::{CreatePosting, ListPostings, PostingsCommand, ResolvePosting};
+use crate::client::Client;
+use crate::error::{Error, Exit, Result};
+use crate::model::{Finding, Posting, Receipt};
+use crate::output::{Output, Table, Tone, faint, plain, text};
+
+pub(super) async fn run(command: PostingsCommand, client: &Client, output: &Output) -> Result<Exit> {
+    match command {
+        PostingsCommand::Create(arguments) => return create(arguments, client, output).await,
+        PostingsCommand::List(arguments) => list(arguments, client, output).await?,
+        PostingsCommand::Show(argument) => {
+            let posting = find::posting(client, &argument.posting).await?;
+            show(client, output, &posting).await?;
+        }
+        PostingsCommand::Watch { posting, wait } => {
+            let posting = find::posting(client, &posting.posting).await?;
+            return watch::watch(client, output, posting.id, wait.wait).await;
+        }
+        PostingsCommand::Cancel(argument) => {
+            let posting = find::posting(client, &argument.posting).await?;
+            let posting = client.cancel_posting(posting.id).await?;
+            if posting.state == State::Cancelled {
+                output.message("The posting is cancelled.");
+            } else {
+                output.message("The posting is being cancelled: its run ends before the click.");
+            }
+            show(client, output, &posting).await?;
+        }
+        PostingsCommand::Retry { posting, watch, wait } => {
+            let posting = find::posting(client, &posting.posting).await?;
+            let posting = client.retry_posting(posting.id).await?;
+            return follow(watch, wait.wait, posting, client, output).await;
+        }
+        PostingsCommand::Resolve(arguments) => resolve(arguments, client, output).await?,
+        PostingsCommand::Receipt(argument) => {
+            let posting = find::posting(client, &argument.posting).await?;
+            let receipt = client.find_receipt(posting.id.clone()).await?.ok_or_else(|| {
+                Error::not_found("the posting has no receipt: it is not published")
+                    .hint(format!("`tradepost postings show {}` tells how it stands", posting.id))
+            })?;
+            output.one(&receipt, &posting.id, || receipt_text(output, &posting, &receipt))?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+async fn create(arguments: CreatePosting, client: &Client, output: &Output) -> Result<Exit> {
+    let CreatePosting { listing, account, priority, watch, wait } = arguments;
+    let account = find::account(client, &account).await?;
+    let listing = find::listing(client, &listing).await?;
+    let posting = client.create_posting(listing.id, account.id, priority).await?;
+    follow(watch, wait.wait, posting, client, output).await
+}
+
+/// Watches a posting that was just set going, or shows it.
+async fn follow(
+    watched: bool,
+    wait: Option<std::time::Duration>,
+    posting: Posting,
+    client: &Client,
+    output: &Output,
+) -> Result<Exit> {
+    if watched {
+        output.message(&format!("Posting {}", output.message_tone(&posting.id, Tone::Strong)));
+        return watch::watch(client, output, posting.id, wait).await;
+    }
+    show(client, output, &posting).await?;
+    output.hint(&format!("follow it: tradepost postings watch {}", posting.id));
+    Ok(Exit::Ok)
+}
+
+async fn resolve(arguments: ResolvePosting, client: &Client, output: &Output) -> Result<()> {
+    let ResolvePosting { posting, published, url, not_published: _ } = arguments;
+    let finding = match (published, url) {
+        (Some(item_id), Some(url)) => Finding::Published { item_id, url },
+        _ => Finding::NotPublished,
+    };
+    let posting = find::posting(client, &posting.posting).await?;
+    let posting = client.resolve_posting(posting.id, finding).await?;
+    show(client, output, &posting).await
+}
+
+async fn list(arguments: ListPostings, client: &Client, output: &Output) -> Result<()> {
+    let ListPostings { account, state, limit } = arguments;
+    let account = match account {
+        Some(account) => Some(find::account(client, &account).await?.id),
+        None => None,
+    };
+    let listed = client.list_postings(limit.count(), account, state.map(State::from)).await?;
+    let names = if output.format == Format::Table && !output.quiet {
+        names(client, &listed.items).await?
+    } else {
+        Names::default()
+    };
+    output.many(&listed.items, |posting| &posting.id, || output.table(&table(&listed.items, &names)))?;
+    tell_rest(output, &listed, "postings");
+    Ok(())
+}
+
+/// Titles of listings and names of accounts by id.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    titles: HashMap<String, String>,
+    accounts: HashMap<String, String>,
+}
+
+/// Looks up what the postings are about. A listing that is gone has no title.
+pub(super) async fn names(client: &Client, postings: &[Posting]) -> Result<Names> {
+    let mut names = Names::default();
+    if postings.is_empty() {
+        return Ok(names);
+    }
+    let accounts = client.list_accounts(usize::MAX).await?;
+    names.accounts = accounts.items.into_iter().map(|account| (account.id, account.name)).collect();
+    let listings = client.list_listings(200).await?;
+    names.titles = listings.items.into_iter().map(|listing| (listing.id, listing.content.title)).collect();
+    for posting in postings {
+        if names.titles.contains_key(&posting.listing_id) {
+            continue;
+        }
+        let title = match client.get_listing(posting.listing_id.clone()).await {
+            Ok(listing) => listing.content.title,
+            Err(error) if error.exit == Exit::NotFound => String::from("(deleted)"),
+            Err(error) => return Err(error),
+        };
+        names.titles.insert(posting.listing_id.clone(), title);
+    }
+    Ok(names)
+}
+
+pub(super) fn table(postings: &[Posting], names: &Names) -> Table {
+    let mut table = Table::new(&["ID", "STATE", "LISTING", "ACCOUNT", "CHANGED", "NOTE"]);
+    for posting in postings {
+        let name = |map: &HashMap<String, String>, id: &String| map.get(id).unwrap_or(id).clone();
+        table.row([
+            plain(&posting.id),
+            (text::words(posting.state.name()), text::posting_tone(posting.state)),
+            plain(text::short(&name(&names.titles, &posting.listing_id), 36)),
+            plain(name(&names.accounts, &posting.account_id)),
+            plain(text::relative(posting.updated_at)),
+            faint(note(posting)),
+        ]);
+    }
+    table
+}
+
+/// The one thing worth telling of a posting in a table.
+fn note(posting: &Posting) -> String {
+    match (&posting.item, &posting.failure) {
+        (Some(item), _) => item.url.clone(),
+        (None, _) if !posting.waiting_for.is_empty() => text::short(&posting.waiting_for, 70),
+        (None, Some(failure)) => text::short(&failure.message, 70),
+        (None, None) => String::new(),
+    }
+}
+
+async fn show(client: &Client, output: &Output, posting: &Posting) -> Result<()> {
+    let names = if output.format == Format::Table && !output.quiet {
+        names(client, std::slice::from_ref(posting)).await?
+    } else {
+        Names::default()
+    };
+    output.one(posting, &posting.id, || posting_text(output, posting, &names))
+}
+
+fn posting_text(output: &Output, posting: &Posting, names: &Names) -> String {
+    let with_id = |map: &HashMap<String, String>, id: &String| match map.get(id) {
+        Some(name) => format!("{name} ({id})"),
+        None => id.clone(),
+    };
+    let (item, url) = posting.item.as_ref().map_or_else(Default::default, |item| {
+        (format!("{} (found by {})", item.item_id, item.strategy), item.url.clone())
+    });
+    let generation = if posting.generation > 1 { posting.generation.to_string() } else { String::new() };
+    text::record(
+        output,
+        &[
+            ("id", posting.id.clone()),
+            ("state", output.tone(&text::words(posting.state.name()), text::posting_tone(posting.state))),
+            ("waits for", posting.waiting_for.clone()),
+            ("why", posting.failure.as_ref().map(text::failure).unwrap_or_default()),
+            ("url", url),
+            ("item", item),
+            ("listing", with_id(&names.titles, &posting.listing_id)),
+            ("account", with_id(&names.accounts, &posting.account_id)),
+            ("job", posting.job_id.clone()),
+            ("attempt", generation),
+            ("created", text::absolute(posting.created_at)),
+            ("changed", text::absolute(posting.updated_at)),
+        ],
+    )
+}
+
+/// A receipt for people: where it is, what was read back, what proves it.
+pub(super) fn receipt_text(output: &Output, posting: &Posting, receipt: &Receipt) -> String {
+    let Receipt { item, baseline_count, read_back, evidence, recipe, agent_id, prepare_ms, confirm_ms } =
+        receipt;
+    let (url, item) = item.as_ref().map_or_else(Default::default, |item| {
+        (item.url.clone(), format!("{} (found by {})", item.item_id, item.strategy))
+    });
+    let matching = read_back.iter().filter(|check| check.matches).count();
+    let counted = format!("{matching} of {} fields as wanted", read_back.len());
+    let tone = if matching == read_back.len() { Tone::Good } else { Tone::Warning };
+    let mut told = text::record(
+        output,
+        &[
+            ("url", output.tone(&url, Tone::Strong)),
+            ("item", item),
+            ("posting", posting.id.clone()),
+            ("agent", agent_id.clone()),
+            ("recipe", recipe.clone()),
+            (
+                "took",
+                format!("{} to fill in, {} to confirm", text::millis(*prepare_ms), text::millis(*confirm_ms)),
+            ),
+            ("before", format!("{baseline_count} own listings on the account")),
+            ("evidence", evidence.iter().map(|file| file.name.clone()).collect::<Vec<_>>().join(", ")),
+            ("read back", output.tone(&counted, tone)),
+        ],
+    );
+    if !read_back.is_empty() {
+        let mut table = Table::new(&["FIELD", "CHECK", "ON THE PAGE"]);
+        for check in read_back {
+            let verdict =
+                if check.matches { ("ok".to_owned(), Tone::Good) } else { ("differs".to_owned(), Tone::Bad) };
+            let found = if check.matches {
+                text::short(&check.found, 60)
+            } else {
+                format!("{} (wanted: {})", text::short(&check.found, 60), text::short(&check.wanted, 60))
+            };
+            table.row([plain(&check.field), verdict, plain(found)]);
+        }
+        told.push('\n');
+        told.push_str(&output.table(&table));
+    }
+    told
+}
