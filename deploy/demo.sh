@@ -109,13 +109,17 @@ agent=$(tradepost agents list -o json | field 0.id)
 tradepost agents list
 
 say "4. A marketplace account on each site"
-for site in sandbox classified; do
-    account=$(tradepost accounts add --name "my $site" --site "$site" --site-url "${!site}" --currency "$(
-        [ "$site" = classified ] && echo USD || echo EUR)" --sign-in-name seller1@example.com --agent "$agent" -o json | field id)
-    # On a real marketplace you sign in by hand, in the agent's Chrome. These two sites take a credential kept on this PC.
-    printf 'correct horse 1' | "$bin/tradepost-agent" --data-dir "$demo/agent" credentials set \
-        --account "$account" --username seller1@example.com
-done
+# On a real marketplace you sign in by hand, in the agent's Chrome. These two sites take a credential kept on this PC.
+add_account() { # SITE CURRENCY SELLER
+    local user=seller$3@example.com id
+    shown "tradepost accounts add --name \"my $1\" --site $1 --site-url ${!1} --currency $2 --agent $agent"
+    id=$(tradepost accounts add --name "my $1" --site "$1" --site-url "${!1}" --currency "$2" \
+        --sign-in-name "$user" --agent "$agent" -o json | field id)
+    printf 'correct horse %s' "$3" | "$bin/tradepost-agent" --data-dir "$demo/agent" credentials set \
+        --account "$id" --username "$user"
+}
+add_account sandbox EUR 4
+add_account classified USD 1
 tradepost accounts list
 
 say "5. Two things to sell"
@@ -156,8 +160,8 @@ Everything is still running. To go on:
       --condition good --location Berlin --photos examples/bookshelf
   tradepost postings create --listing ID --account "my sandbox" --watch
 
-  practice marketplace  $sandbox   (seller1@example.com, password: correct horse 1)
-  classifieds site      $classified   (the same)
+  practice marketplace  $sandbox   (seller4@example.com, password: correct horse 4)
+  classifieds site      $classified   (seller1@example.com, password: correct horse 1)
   controller            $api   logs: $logs
 
   make demo STOP=1      ends it

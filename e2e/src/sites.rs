@@ -52,7 +52,16 @@ impl Kind {
         }
     }
 
-    /// The currency of its accounts.
+    /// The seller of the tests, whose currency the example listing for this site has; the password is `correct horse`
+    /// and the seller's number.
+    pub fn seller(self) -> u32 {
+        match self {
+            Self::Classified => 1,
+            Self::Sandbox => 4,
+        }
+    }
+
+    /// The currency of that seller.
     pub fn currency(self) -> &'static str {
         match self {
             Self::Classified => "USD",

@@ -155,7 +155,7 @@ impl System {
         Ok(process)
     }
 
-    /// Adds an account of `seller1` on the site, bound to the only agent, with its credential kept on the agent's side.
+    /// Adds an account of the tests' seller on the site, bound to the only agent, with its credential kept on the agent's side.
     pub async fn add_account(
         &self,
         name: &str,
@@ -165,6 +165,7 @@ impl System {
     ) -> Result<String> {
         let agents = self.cli.json(&["agents", "list"]).await?;
         let id = agents.pointer("/0/id").and_then(Value::as_str).context("no agent is listed")?;
+        let seller = format!("seller{}@example.com", kind.seller());
         let account = self
             .cli
             .field(
@@ -180,7 +181,7 @@ impl System {
                     "--currency",
                     kind.currency(),
                     "--sign-in-name",
-                    "seller1@example.com",
+                    &seller,
                     "--agent",
                     id,
                 ],
@@ -188,17 +189,14 @@ impl System {
             )
             .await?;
         let data = agent.data.display().to_string();
-        let keep = [
-            "--data-dir",
-            &data,
-            "credentials",
-            "set",
-            "--account",
-            &account,
-            "--username",
-            "seller1@example.com",
-        ];
-        let finished = cli::run("tradepost-agent", &keep, &self.environment, "correct horse 1").await?;
+        let keep = ["--data-dir", &data, "credentials", "set", "--account", &account, "--username", &seller];
+        let finished = cli::run(
+            "tradepost-agent",
+            &keep,
+            &self.environment,
+            &format!("correct horse {}", kind.seller()),
+        )
+        .await?;
         ensure!(finished.code == 0, "tradepost-agent credentials set failed: {}", finished.stderr);
         Ok(account)
     }

@@ -12,7 +12,7 @@ async fn check_truth(system: &System, listing: &str, item: &TrueItem, kind: Kind
     let listing = system.cli.json(&["listings", "show", listing]).await?;
     let content = &listing["content"];
     let text = |name: &str| content[name].as_str().unwrap_or_default().to_owned();
-    assert_eq!(item.seller, "seller1@example.com");
+    assert_eq!(item.seller, format!("seller{}@example.com", kind.seller()));
     assert_eq!(item.title, text("title"));
     assert_eq!(item.description, text("description").trim_end());
     let mut wanted = Vec::new();
