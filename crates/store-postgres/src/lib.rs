@@ -1,1 +1,16 @@
-//! Tradepost.
+//! The engine of the store for several controllers: PostgreSQL.
+//!
+//! READ COMMITTED with compare-and-set writes; rows of a batch are locked in the order of their ids, so that there is no
+//! retry loop. Hints travel between controllers by `NOTIFY` ([`notify`]). The body is shared with the SQLite crate, see
+//! `crates/store/shared/mod.rs`.
+
+mod backend;
+mod dialect;
+mod error;
+mod notify;
+mod open;
+#[path = "../../store/shared/mod.rs"]
+mod shared;
+mod time;
+
+pub use self::open::{Options, open};

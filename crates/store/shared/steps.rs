@@ -55,9 +55,11 @@ pub(super) async fn append(
     agent: AgentId,
     job: JobId,
     run_lease: RunLease,
-    steps: Vec<Step>,
+    mut steps: Vec<Step>,
     now: Timestamp,
 ) -> Result<(), Fault> {
+    steps.sort_by_key(|step| step.seq);
+    steps.dedup_by_key(|step| step.seq);
     let run = sqlx::query_as!(
         RunRow,
         r#"SELECT workspace_id AS "workspace!: Uuid", account_id AS "account!: Uuid", posting_id AS "posting?: Uuid"

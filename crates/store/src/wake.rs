@@ -4,7 +4,7 @@ use tokio::sync::broadcast;
 use tradepost_domain::id::{AgentId, WorkspaceId};
 
 /// Something that may be worth looking at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hint {
     /// A job of this agent became ready, or the wish to cancel one was stored.
     Agent(AgentId),

@@ -1,0 +1,153 @@
+//! The connections of one controller to its database.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres};
+use tokio::sync::{broadcast, mpsc};
+use tradepost_domain::time::Timestamp;
+use tradepost_runtime::tasks::Tasks;
+use tradepost_store::{Error, Hint, Store, WakeHints};
+
+use crate::error::translate;
+use crate::shared::{Fault, Tx};
+use crate::time::Time;
+
+/// A connection of this engine.
+pub(crate) type Conn = PgConnection;
+
+/// The migrations of this engine.
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
+
+/// How long [`Store::close`] waits for the tasks.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+
+/// One database.
+pub(crate) struct Backend {
+    /// Without the time limits of the pool: a migration may take long.
+    pub(crate) migrate: PgConnectOptions,
+    pub(crate) pool: PgPool,
+    /// For hints only, so that they never wait behind statements.
+    pub(crate) hint_pool: PgPool,
+    pub(crate) hints: broadcast::Sender<Hint>,
+    /// To the task that tells other controllers; none once closed.
+    pub(crate) outbox: Mutex<Option<mpsc::Sender<Hint>>>,
+    pub(crate) tasks: Tasks,
+}
+
+impl Backend {
+    async fn connection(&self) -> Result<PoolConnection<Postgres>, Error> {
+        self.pool.acquire().await.map_err(translate)
+    }
+
+    /// Runs `work` on a connection; each statement sees the newest commit.
+    pub(crate) async fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Conn) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        let mut conn = self.connection().await?;
+        work(&mut conn).await.map_err(|fault| fault.0)
+    }
+
+    /// Runs `work` on a connection; all statements see one commit.
+    pub(crate) async fn snapshot<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Conn) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        let mut conn = self.connection().await?;
+        let mut tx =
+            conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(translate)?;
+        let seen = work(&mut tx).await.map_err(|fault| fault.0)?;
+        tx.rollback().await.map_err(translate)?;
+        Ok(seen)
+    }
+
+    /// Runs `work` in a transaction and returns after its commit. A caller that goes away before leaves it undone.
+    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(Tx<'c>) -> BoxFuture<'c, Result<T, Fault>> + Send + 'static,
+    {
+        let mut tx = self.pool.begin().await.map_err(translate)?;
+        let mut hints = Vec::new();
+        match work(Tx { conn: &mut tx, hints: &mut hints }).await {
+            Ok(value) => {
+                // Whatever fails here: whether the transaction was committed is not known.
+                tx.commit().await.map_err(|error| Error::Unavailable(Box::new(error)))?;
+                self.tell(hints);
+                Ok(value)
+            }
+            Err(fault) => {
+                tx.rollback().await.map_err(translate)?;
+                Err(fault.0)
+            }
+        }
+    }
+
+    /// Gives hints to this process and to other controllers.
+    fn tell(&self, hints: Vec<Hint>) {
+        let outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for hint in hints {
+            // Hints may be lost: when nobody listens, and when the outbox is full.
+            drop(self.hints.send(hint));
+            if let Some(outbox) = &outbox {
+                let _ = outbox.try_send(hint);
+            }
+        }
+    }
+}
+
+impl WakeHints for Backend {
+    fn hints(&self) -> broadcast::Receiver<Hint> {
+        self.hints.subscribe()
+    }
+}
+
+#[async_trait]
+impl Store for Backend {
+    async fn migrate(&self) -> Result<(), Error> {
+        let mut conn = self.migrate.connect().await.map_err(translate)?;
+        let migrated = MIGRATIONS.run_direct(None, &mut conn, false).await.map_err(explain);
+        conn.close().await.map_err(translate)?;
+        migrated
+    }
+
+    async fn server_time(&self) -> Result<Timestamp, Error> {
+        self.read(async |conn| {
+            let now =
+                sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!: Time""#).fetch_one(conn).await?;
+            Ok(now.0)
+        })
+        .await
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.connection().await?.ping().await.map_err(translate)
+    }
+
+    async fn close(&self) {
+        drop(self.outbox.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.tasks.drain(CLOSE_WITHIN).await;
+        self.pool.close().await;
+        self.hint_pool.close().await;
+    }
+}
+
+fn explain(error: MigrateError) -> Error {
+    match error {
+        MigrateError::VersionMissing(version) => Error::Setup(format!(
+            "the database was written by a newer version (its migration {version} is not known here); update this program"
+        )),
+        MigrateError::VersionMismatch(version) => Error::Setup(format!(
+            "migration {version} of the database differs from this version's; restore the database from a backup, or use \
+             the version that wrote it"
+        )),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => translate(error),
+        other => Error::Internal(Box::new(other)),
+    }
+}

@@ -1,0 +1,239 @@
+//! What PostgreSQL does its own way: row locks, claims that skip locked rows, batches by `UNNEST`.
+
+use serde_json::Value;
+use tradepost_domain::id::{AgentId, JobId, ListingId, RunLease, SessionEpoch, WorkspaceId};
+use tradepost_store::{Claim, Step};
+use uuid::Uuid;
+
+use crate::backend::Conn;
+use crate::shared::{Appended, Fault, JobRow, duration_micros, jobs, status_name};
+use crate::time::Time;
+
+struct RunRow {
+    job: Uuid,
+    run_lease: i64,
+}
+
+/// Whether `epoch` is the agent's newest stream and the agent is not revoked; stays so until the transaction ends.
+pub(crate) async fn hold_stream(conn: &mut Conn, agent: AgentId, epoch: SessionEpoch) -> Result<bool, Fault> {
+    let held = sqlx::query_scalar!(
+        r#"SELECT id AS "id!: Uuid" FROM agents WHERE id = $1 AND session_epoch = $2 AND revoked_at IS NULL FOR SHARE"#,
+        agent.0,
+        epoch.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(held.is_some())
+}
+
+/// Whether the listing exists and is not deleted; stays so until the transaction ends.
+pub(crate) async fn hold_listing(
+    conn: &mut Conn,
+    workspace: WorkspaceId,
+    listing: ListingId,
+) -> Result<bool, Fault> {
+    let held = sqlx::query_scalar!(
+        r#"SELECT id AS "id!: Uuid" FROM listings
+           WHERE id = $1 AND workspace_id = $2 AND deleted_at IS NULL FOR SHARE"#,
+        listing.0,
+        workspace.0,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(held.is_some())
+}
+
+/// Claims; see `Work::claim_jobs`. The agents' rows are locked first: two claims for one agent queue up, and the second
+/// sees what the first has taken. Jobs follow their account's binding.
+pub(crate) async fn claim_jobs(
+    conn: &mut Conn,
+    claim: Claim,
+    now: Time,
+    until: Time,
+) -> Result<Vec<JobRow>, Fault> {
+    let ids: Vec<Uuid> = claim.agents.iter().map(|(agent, ..)| agent.0).collect();
+    let epochs: Vec<i64> = claim.agents.iter().map(|(_, epoch, _)| epoch.0).collect();
+    let slots: Vec<i64> = claim.agents.iter().map(|(.., slots)| i64::from(*slots)).collect();
+    sqlx::query_scalar!("SELECT id FROM agents WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE", &ids)
+        .fetch_all(&mut *conn)
+        .await?;
+    Ok(jobs!(
+        "WITH attached AS MATERIALIZED (
+             SELECT a.id, w.slots FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[]) AS w (id, epoch, slots)
+                 JOIN agents a ON a.id = w.id AND a.session_epoch = w.epoch AND a.revoked_at IS NULL
+         ), ready AS MATERIALIZED (
+             SELECT q.id, q.priority, q.created_at, t.id AS agent_id, t.slots,
+                    row_number() OVER (PARTITION BY t.id ORDER BY q.priority DESC, q.created_at, q.id) AS place
+             FROM attached t JOIN accounts c ON c.agent_id = t.id CROSS JOIN LATERAL (
+                 SELECT j.id, j.priority, j.created_at FROM jobs j
+                 WHERE j.account_id = c.id AND j.state = 'queued' AND j.run_after <= $4
+                   AND (j.kind <> 'publish' OR NOT EXISTS (
+                       SELECT 1 FROM intents i WHERE i.account_id = c.id AND i.state IN ('armed', 'unknown')))
+                 ORDER BY j.priority DESC, j.created_at, j.id LIMIT 1) q
+             WHERE NOT EXISTS (
+                 SELECT 1 FROM jobs r WHERE r.account_id = c.id AND r.state IN ('leased', 'running'))
+         ), picked AS MATERIALIZED (
+             SELECT j.id AS picked_job, r.agent_id AS picked_agent FROM ready r JOIN jobs j ON j.id = r.id
+             WHERE r.place <= r.slots AND j.state = 'queued'
+             ORDER BY r.priority DESC, r.created_at, r.id LIMIT $6 FOR UPDATE OF j SKIP LOCKED
+         )
+         UPDATE jobs SET agent_id = picked_agent, state = 'leased', attempt = attempt + 1,
+             run_lease = nextval('run_leases'), lease_until = $5, run_started_at = $4, updated_at = $4,
+             version = version + 1
+         FROM picked WHERE id = picked_job AND state = 'queued' RETURNING",
+        "",
+        &ids,
+        &epochs,
+        &slots,
+        now,
+        until,
+        i64::from(claim.limit)
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Extends the leases of those runs that are current, and returns them.
+pub(crate) async fn extend_leases(
+    conn: &mut Conn,
+    agent: AgentId,
+    runs: &[(JobId, RunLease)],
+    until: Time,
+) -> Result<Vec<(JobId, RunLease)>, Fault> {
+    let ids: Vec<Uuid> = runs.iter().map(|(job, _)| job.0).collect();
+    let leases: Vec<i64> = runs.iter().map(|(_, lease)| lease.0).collect();
+    let rows = sqlx::query_as!(
+        RunRow,
+        r#"WITH held AS MATERIALIZED (
+               SELECT j.id AS held_job, w.run_lease AS held_lease
+               FROM UNNEST($1::uuid[], $2::bigint[]) AS w (id, run_lease) JOIN jobs j ON j.id = w.id
+               WHERE j.agent_id = $3 AND j.run_lease = w.run_lease ORDER BY j.id FOR NO KEY UPDATE OF j
+           )
+           UPDATE jobs SET lease_until = $4, version = version + 1 FROM held
+           WHERE id = held_job AND run_lease = held_lease AND agent_id = $3 AND state = 'running'
+           RETURNING id AS "job!: Uuid", run_lease AS "run_lease!""#,
+        &ids,
+        &leases,
+        agent.0,
+        until,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (JobId(row.job), RunLease(row.run_lease))).collect())
+}
+
+/// Records when those streams were heard that are current, and returns their agents.
+pub(crate) async fn touch_agents(
+    conn: &mut Conn,
+    heard: &[(AgentId, SessionEpoch)],
+    now: Time,
+) -> Result<Vec<AgentId>, Fault> {
+    let ids: Vec<Uuid> = heard.iter().map(|(agent, _)| agent.0).collect();
+    let epochs: Vec<i64> = heard.iter().map(|(_, epoch)| epoch.0).collect();
+    let current = sqlx::query_scalar!(
+        r#"WITH held AS MATERIALIZED (
+               SELECT a.id AS held_agent, w.epoch AS held_epoch
+               FROM UNNEST($1::uuid[], $2::bigint[]) AS w (id, epoch) JOIN agents a ON a.id = w.id
+               ORDER BY a.id FOR NO KEY UPDATE OF a
+           )
+           UPDATE agents SET last_seen_at = $3 FROM held
+           WHERE id = held_agent AND session_epoch = held_epoch AND revoked_at IS NULL
+           RETURNING id AS "id!: Uuid""#,
+        &ids,
+        &epochs,
+        now,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(current.into_iter().map(AgentId).collect())
+}
+
+/// When the next queued job of accounts bound to `agents` becomes ready, of those that wait for their time.
+pub(crate) async fn next_run_after(
+    conn: &mut Conn,
+    agents: &[AgentId],
+    now: Time,
+) -> Result<Option<Time>, Fault> {
+    let agents: Vec<Uuid> = agents.iter().map(|agent| agent.0).collect();
+    Ok(sqlx::query_scalar!(
+        r#"SELECT min(j.run_after) AS "run_after?: Time" FROM accounts a JOIN jobs j ON j.account_id = a.id
+           WHERE a.agent_id = ANY($1) AND j.state = 'queued' AND j.run_after > $2"#,
+        &agents,
+        now,
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Appends the events of one workspace.
+pub(crate) async fn insert_events(conn: &mut Conn, events: &[Appended<'_>], now: Time) -> Result<(), Fault> {
+    let subjects = || events.iter().map(|appended| appended.event.subject);
+    let workspaces: Vec<Uuid> = events.iter().map(|appended| appended.event.workspace.0).collect();
+    let seqs: Vec<i64> = events.iter().map(|appended| appended.seq).collect();
+    let kinds: Vec<String> = events.iter().map(|appended| appended.event.kind.name().to_owned()).collect();
+    let accounts: Vec<Option<Uuid>> = subjects().map(|subject| subject.account.map(|id| id.0)).collect();
+    let listings: Vec<Option<Uuid>> = subjects().map(|subject| subject.listing.map(|id| id.0)).collect();
+    let postings: Vec<Option<Uuid>> = subjects().map(|subject| subject.posting.map(|id| id.0)).collect();
+    let jobs: Vec<Option<Uuid>> = subjects().map(|subject| subject.job.map(|id| id.0)).collect();
+    let agents: Vec<Option<Uuid>> = subjects().map(|subject| subject.agent.map(|id| id.0)).collect();
+    let data: Vec<Value> = events.iter().map(|appended| appended.event.data.clone()).collect();
+    sqlx::query!(
+        "INSERT INTO events
+             (workspace_id, seq, stored_at, kind, account_id, listing_id, posting_id, job_id, agent_id, data)
+         SELECT w, s, $10, k, c, l, p, j, a, d
+         FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
+                     $9::jsonb[]) AS e (w, s, k, c, l, p, j, a, d)",
+        &workspaces,
+        &seqs,
+        &kinds,
+        &accounts as &[Option<Uuid>],
+        &listings as &[Option<Uuid>],
+        &postings as &[Option<Uuid>],
+        &jobs as &[Option<Uuid>],
+        &agents as &[Option<Uuid>],
+        &data,
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Stores those reports of a run that are new, and returns their numbers.
+pub(crate) async fn insert_steps(
+    conn: &mut Conn,
+    job: JobId,
+    run_lease: RunLease,
+    steps: &[Step],
+    now: Time,
+) -> Result<Vec<i64>, Fault> {
+    let seqs: Vec<i64> = steps.iter().map(|step| i64::from(step.seq)).collect();
+    let phases: Vec<String> = steps.iter().map(|step| step.phase.clone()).collect();
+    let names: Vec<String> = steps.iter().map(|step| step.name.clone()).collect();
+    let statuses: Vec<String> = steps.iter().map(|step| status_name(step.status).to_owned()).collect();
+    let details: Vec<String> = steps.iter().map(|step| step.detail.clone()).collect();
+    let durations: Vec<Option<i64>> = steps.iter().map(duration_micros).collect();
+    let indexes: Vec<i64> = steps.iter().map(|step| i64::from(step.index)).collect();
+    let totals: Vec<i64> = steps.iter().map(|step| i64::from(step.total)).collect();
+    Ok(sqlx::query_scalar!(
+        r#"INSERT INTO run_steps
+               (job_id, run_lease, seq, phase, name, status, detail, duration_us, step_index, step_total, stored_at)
+           SELECT $1, $2, s, p, n, t, d, u, i, o, $11
+           FROM UNNEST($3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[],
+                       $10::bigint[]) AS r (s, p, n, t, d, u, i, o)
+           ON CONFLICT (job_id, run_lease, seq) DO NOTHING RETURNING seq AS "seq!""#,
+        job.0,
+        run_lease.0,
+        &seqs,
+        &phases,
+        &names,
+        &statuses,
+        &details,
+        &durations as &[Option<i64>],
+        &indexes,
+        &totals,
+        now,
+    )
+    .fetch_all(conn)
+    .await?)
+}

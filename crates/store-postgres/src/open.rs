@@ -1,0 +1,109 @@
+//! Connecting to a server, with a clear word when it cannot be.
+
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
+use tokio::sync::{broadcast, mpsc};
+use tradepost_domain::id::ControllerId;
+use tradepost_runtime::tasks::Tasks;
+use tradepost_store::{Error, Store};
+
+use crate::backend::Backend;
+use crate::notify;
+
+/// Hints that a slow receiver may be behind before it loses the oldest.
+const HINTS: usize = 4096;
+/// The server's answer to the first connection is waited for this long.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// How to connect to the database.
+#[derive(Clone)]
+pub struct Options {
+    /// `postgres://user:password@host:5432/name`; options as libpq knows them, e.g. `?sslmode=require`.
+    pub url: String,
+    /// Most connections for statements, 1 or more; two more serve hints.
+    pub max_connections: u32,
+    /// This controller: its own hints do not come back to it.
+    pub controller: ControllerId,
+}
+
+impl std::fmt::Debug for Options {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("max_connections", &self.max_connections)
+            .field("controller", &self.controller)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Connects, and starts to listen for other controllers' hints. Nothing is migrated yet: call [`Store::migrate`].
+///
+/// `Error::Setup` when the URL is none, nobody answers, the sign-in is refused, or the database does not exist.
+pub async fn open(options: Options) -> Result<Arc<dyn Store>, Error> {
+    let base = PgConnectOptions::from_str(&options.url)
+        .ok()
+        .filter(|_| options.url.starts_with("postgres://") || options.url.starts_with("postgresql://"))
+        .ok_or_else(|| {
+            Error::Setup(String::from(
+                "the database URL is no PostgreSQL address; write postgres://user:password@host:5432/name",
+            ))
+        })?
+        .application_name("tradepost-controller");
+    try_once(&base).await?;
+    let limited = base.clone().options([("statement_timeout", "30s"), ("lock_timeout", "10s")]);
+    let pool = PgPoolOptions::new()
+        .max_connections(options.max_connections.max(1))
+        .acquire_timeout(Duration::from_secs(30))
+        .connect_lazy_with(limited);
+    let hint_pool = PgPoolOptions::new()
+        .max_connections(2)
+        .acquire_timeout(CONNECT_WITHIN)
+        .connect_lazy_with(base.clone().application_name("tradepost-controller hints"));
+    let (hints, _) = broadcast::channel(HINTS);
+    let (outbox, queue) = mpsc::channel(HINTS);
+    // Their own set: they outlive every task that may still want to write while the process drains.
+    let tasks = Tasks::new();
+    tasks.spawn("postgres_notify", notify::send(hint_pool.clone(), options.controller, queue));
+    tasks.spawn(
+        "postgres_listen",
+        notify::listen(hint_pool.clone(), options.controller, hints.clone(), tasks.shutdown_token()),
+    );
+    Ok(Arc::new(Backend { migrate: base, pool, hint_pool, hints, outbox: Mutex::new(Some(outbox)), tasks }))
+}
+
+/// A pool would try again and again, and say at last only that it did.
+async fn try_once(options: &PgConnectOptions) -> Result<(), Error> {
+    let place = format!("{}:{}", options.get_host(), options.get_port());
+    let connected = tokio::time::timeout(CONNECT_WITHIN, options.connect())
+        .await
+        .map_err(|_| Error::Setup(format!("PostgreSQL at {place} does not answer; is the address right?")))?;
+    let conn = connected.map_err(|error| explain(options, &place, &error))?;
+    conn.close().await.map_err(crate::error::translate)
+}
+
+fn explain(options: &PgConnectOptions, place: &str, error: &sqlx::Error) -> Error {
+    let code = error.as_database_error().and_then(|cause| cause.code().map(std::borrow::Cow::into_owned));
+    let (user, name) = (options.get_username(), options.get_database().unwrap_or(options.get_username()));
+    Error::Setup(match (code.as_deref(), error) {
+        (Some("28P01" | "28000"), _) => {
+            format!(
+                "PostgreSQL at {place} refuses the user {user}; check user and password of the database URL"
+            )
+        }
+        (Some("3D000"), _) => {
+            format!(
+                "PostgreSQL at {place} has no database {name}; make it with: createdb -h {} {name}",
+                options.get_host()
+            )
+        }
+        (Some("42501"), _) => format!("the user {user} may not use the database {name}; grant it CONNECT"),
+        (None, sqlx::Error::Io(cause)) => {
+            format!("no PostgreSQL answers at {place} ({cause}); start it, or mend the database URL")
+        }
+        _ => format!("cannot connect to PostgreSQL at {place}: {error}"),
+    })
+}
