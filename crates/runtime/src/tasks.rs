@@ -30,6 +30,7 @@ impl Tasks {
     }
 
     /// Starts `future` as a task called `name`: the name is on its span, and [`Tasks::drain`] waits for it.
+    /// It begins outside its spawner's trace; work in it that belongs to one says so (`telemetry::set_parent`).
     #[expect(clippy::disallowed_methods, reason = "this is the one home of spawning")]
     pub fn spawn<F>(&self, name: &'static str, future: F) -> tokio::task::JoinHandle<F::Output>
     where

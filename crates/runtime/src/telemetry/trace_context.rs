@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use http::{HeaderMap, HeaderValue};
+use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -12,28 +13,38 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 /// The name of the header, of the metadata key and of frame fields.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// The context of the current span, such as `00-<trace id>-<span id>-01`; `None` when nothing is exported or no span is open.
+/// The context of the current span, such as `00-<trace id>-<span id>-01`; `None` when nothing is exported or no span is
+/// open. Where the current span is too fine to be exported, the nearest one around it counts.
 pub fn current_traceparent() -> Option<String> {
-    traceparent(&Span::current())
+    format(&current())
 }
 
 /// The context of `span`, as [`current_traceparent`].
 pub fn traceparent(span: &Span) -> Option<String> {
-    let context = span.context();
-    if !context.span().span_context().is_valid() {
-        return None;
-    }
-    let mut carrier = HashMap::new();
-    TraceContextPropagator::new().inject_context(&context, &mut carrier);
-    carrier.remove(TRACEPARENT)
+    format(&span.context())
 }
 
 /// The trace id of the current span (32 hex digits), for an answer that a person quotes to support.
 pub fn current_trace_id() -> Option<String> {
-    let context = Span::current().context();
+    let context = current();
     let span = context.span();
     let span_context = span.span_context();
     span_context.is_valid().then(|| span_context.trace_id().to_string())
+}
+
+fn current() -> Context {
+    let context = Span::current().context();
+    // A span that the export filter leaves out has none of its own.
+    if context.span().span_context().is_valid() { context } else { Context::current() }
+}
+
+fn format(context: &Context) -> Option<String> {
+    if !context.span().span_context().is_valid() {
+        return None;
+    }
+    let mut carrier = HashMap::new();
+    TraceContextPropagator::new().inject_context(context, &mut carrier);
+    carrier.remove(TRACEPARENT)
 }
 
 /// Makes `span` a child of the sender's span. Call it before the span is entered for the first time. A malformed

@@ -26,7 +26,11 @@ async fn one_trace_spans_two_processes_and_is_flushed_when_the_guard_drops() {
     });
     tracing::dispatcher::with_default(&server, || {
         let span = tracing::info_span!("answer");
-        telemetry::set_parent(&span, &sent);
+        let headers = http::HeaderMap::from_iter([(
+            http::HeaderName::from_static(telemetry::TRACEPARENT),
+            sent.parse().unwrap(),
+        )]);
+        telemetry::extract(&span, &headers);
         span.in_scope(|| assert_eq!(telemetry::current_trace_id().unwrap(), trace_id));
     });
     drop((client_guard, server_guard));
