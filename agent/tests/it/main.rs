@@ -1,0 +1,3 @@
+//! The agent against real processes.
+
+mod browser;
