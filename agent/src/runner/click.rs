@@ -1,0 +1,333 @@
+//! The fence: permit, last look, journal, the one click, and what became of it.
+//!
+//! ```text
+//! PermitRequested → ask → Permit → look again → still in time? → WillClick → CLICK → Clicked → confirm → Outcome → settle
+//! ```
+//! Each record is on the disk before the next arrow. Up to `WillClick` the run can be cut, and the permit is given back;
+//! after it nothing but a proof decides.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tradepost_domain::failure::{Failure, FailureClass};
+use tradepost_domain::id::PermitId;
+use tradepost_domain::posting::{FieldCheck, Receipt};
+use tradepost_domain::publish::{PublishedItem, baseline_hash};
+use tradepost_domain::time::Timestamp;
+use tradepost_recipe::schema::Job;
+use tradepost_recipe::session::{Clicked, Confirmation, ReadBack};
+use tradepost_runtime::backoff::Backoff;
+
+use super::publish::{RETRY, Ready, epoch, may_pass, refused};
+use super::{Cut, Run};
+use crate::journal::{Outcome, PermitRequest, Record};
+use crate::platform::clock::boottime;
+use crate::session::frame::{Ending, Phase};
+use crate::session::settler::Answer;
+
+/// Names of this part's steps.
+const ASK: &str = "Ask for the permit";
+const JOURNAL: &str = "Write the journal";
+/// Longest duration of the click, of finding the listing, and of reading it back.
+const CLICK_WITHIN: Duration = Duration::from_secs(120);
+const CONFIRM_WITHIN: Duration = Duration::from_secs(120);
+const READ_BACK_WITHIN: Duration = Duration::from_secs(60);
+/// How long an unanswered request for a permit is followed up before the run ends.
+const FOLLOW_UP: Duration = Duration::from_secs(10);
+/// How long the end of the agent waits for an outcome to be told; it is journalled anyway.
+const TELL_WITHIN: Duration = Duration::from_secs(10);
+
+/// A permit with the moment from which its life counts.
+struct Held {
+    request: PermitRequest,
+    permit: PermitId,
+    life: Life,
+}
+
+/// A time span measured on two clocks: one that counts sleep, and the wall clock.
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    boottime: Duration,
+    wall: Timestamp,
+    ttl: Duration,
+}
+
+impl Life {
+    /// Over when either clock says so; a wall clock that was set back by more than the span is as bad.
+    fn is_over(self, boottime: Duration, wall: Timestamp) -> bool {
+        let slept = boottime.saturating_sub(self.boottime);
+        let walled = wall.since(self.wall).max(self.wall.since(wall));
+        slept >= self.ttl || walled >= self.ttl
+    }
+}
+
+/// What the click came to, and how the run ends.
+struct Verdict {
+    outcome: Outcome,
+    ending: Ending,
+}
+
+/// From the filled form to the end of the run.
+pub(super) async fn publish(run: &Run, mut ready: Ready) -> Result<Ending, Cut> {
+    let held = match ask(run, &ready).await {
+        Ok(held) => held,
+        Err(cut) => {
+            ready.desk.give_up(run, &cut).await;
+            return Err(cut);
+        }
+    };
+    let mut abandoned = false;
+    let verdict = match last_look(run, &mut ready, &held).await {
+        Ok(()) => click(run, &mut ready, &held).await,
+        Err(cut) => {
+            let failure = match cut {
+                Cut::Failed(failure) => failure,
+                Cut::Abandoned => {
+                    abandoned = true;
+                    Failure::new(FailureClass::Cancelled, ASK, "the agent ends")
+                }
+            };
+            not_clicked(failure)
+        }
+    };
+    let verdict = finish(run, &mut ready, &held, verdict).await;
+    // Chrome goes first: a permit is given back when nothing is left that could still click.
+    ready.desk.leave(run).await;
+    let ending = tell(run, &held, verdict).await?;
+    if abandoned { Err(Cut::Abandoned) } else { Ok(ending) }
+}
+
+/// Asks for the permit until there is an answer.
+async fn ask(run: &Run, ready: &Ready) -> Result<Held, Cut> {
+    let ids: Vec<String> = ready.baseline.iter().cloned().collect();
+    let request = PermitRequest {
+        request: run.kit.ids.uuid(run.kit.clock.now()).to_string(),
+        run: run.key(),
+        intent: ready.task.intent,
+        generation: ready.task.generation,
+        epoch: run.until_cut(ASK, async { Ok(epoch(run).await) }).await?,
+        baseline_sha256: baseline_hash(&ids).to_string(),
+        fingerprint: ready.prepared.fingerprint.clone(),
+    };
+    journal(run, Record::PermitRequested(request.clone())).await?;
+    // The life counts from before the first sending: the answer may be slow, or be a repeat.
+    let (boottime, wall) = (boottime(), run.kit.clock.now());
+    let asking = async {
+        let mut backoff = Backoff::new(RETRY.0, RETRY.1, run.kit.ids.clone());
+        loop {
+            match run.kit.link.acquire_permit(&request).await {
+                Ok(granted) => return Ok(Ok(granted)),
+                Err(error) if error.is_passing() => tokio::time::sleep(backoff.next_delay()).await,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    };
+    match run.until_cut(ASK, run.reporter.step(Phase::Commit, ASK, asking)).await {
+        Ok(Ok(granted)) => {
+            let permit = granted.permit;
+            let given = Record::Permit { request: request.request.clone(), permit, ttl: granted.ttl };
+            journal(run, given).await?;
+            Ok(Held { request, permit, life: Life { boottime, wall, ttl: granted.ttl } })
+        }
+        Ok(Err(error)) => {
+            journal(run, Record::PermitDenied { request: request.request }).await?;
+            // The stream changed between the question and the answer: the next run asks anew.
+            let failure = if may_pass(&error) {
+                Failure::new(FailureClass::Network, ASK, error.message)
+            } else {
+                refused(ASK, &error)
+            };
+            Err(failure.into())
+        }
+        Err(cut) => {
+            follow_up(run, request).await;
+            Err(cut)
+        }
+    }
+}
+
+/// The permit may have been given without our knowing it: find out, and give it back.
+async fn follow_up(run: &Run, request: PermitRequest) {
+    let settler = run.kit.settler.clone();
+    let asking = run.kit.tasks.spawn("permit-follow-up", async move { settler.ask_again(request).await });
+    match tokio::time::timeout(FOLLOW_UP, asking).await {
+        Ok(Ok(Err(error))) => tracing::error!(%error, "an unanswered request is not followed up"),
+        Ok(_) => {}
+        Err(_) => tracing::warn!("the request for a permit is followed up in the background"),
+    }
+}
+
+/// Everything that still may stop the click without harm.
+async fn last_look(run: &Run, ready: &mut Ready, held: &Held) -> Result<(), Cut> {
+    let looking = ready.desk.until_cut(run, "revalidate", async |session| session.revalidate().await);
+    match tokio::time::timeout(held.life.ttl, looking).await {
+        Ok(looked) => looked?,
+        Err(_) => return Err(expired().into()),
+    }
+    in_time(run, held)?;
+    if run.stop.is_cancelled() {
+        return Err(run.cut(JOURNAL));
+    }
+    let will = journal(run, Record::WillClick { permit: held.permit });
+    run.reporter.step(Phase::Commit, JOURNAL, will).await?;
+    // The disk may have been slow, or the PC asleep.
+    in_time(run, held)?;
+    Ok(())
+}
+
+fn in_time(run: &Run, held: &Held) -> Result<(), Failure> {
+    if held.life.is_over(boottime(), run.kit.clock.now()) { Err(expired()) } else { Ok(()) }
+}
+
+fn expired() -> Failure {
+    Failure::new(FailureClass::TimedOut, ASK, "the permit ran out before the click; nothing was published, it is tried again")
+}
+
+/// The one click, and looking for its effect.
+async fn click(run: &Run, ready: &mut Ready, held: &Held) -> Verdict {
+    let clicked_at = Instant::now();
+    let clicked = ready.desk.uninterrupted(CLICK_WITHIN, async |session| session.commit().await).await;
+    match clicked {
+        Ok(Clicked::NotClicked(failure)) => return not_clicked(failure),
+        Ok(Clicked::Sent) => {
+            // Without this record recovery says the same: uncertain.
+            if let Err(failure) = journal(run, Record::Clicked { permit: held.permit }).await {
+                tracing::error!(%failure, "the click is not journalled");
+            }
+        }
+        Err(failure) => return uncertain(format!("the click's answer was lost: {}", failure.message)),
+    }
+    let confirmation = ready.desk.uninterrupted(CONFIRM_WITHIN, async |session| session.confirm().await).await;
+    match confirmation {
+        Ok(Confirmation::Published { item_id, url, strategy }) => {
+            let item = PublishedItem { item_id, url, strategy };
+            let receipt = Receipt {
+                item,
+                baseline_count: ready.baseline.len(),
+                read_back: Vec::new(),
+                evidence: ready.evidence.clone(),
+                recipe: recipe_version(ready),
+                agent: run.kit.agent,
+                prepare_ms: millis(ready.prepare_time),
+                confirm_ms: millis(clicked_at.elapsed()),
+            };
+            Verdict { outcome: Outcome::Confirmed(Box::new(receipt)), ending: Ending::Succeeded }
+        }
+        Ok(Confirmation::Rejected(failure)) => not_clicked(failure),
+        Ok(Confirmation::Uncertain(reason)) => uncertain(reason),
+        Err(failure) => uncertain(failure.message),
+    }
+}
+
+/// Journals the outcome at once, then adds what is worth knowing: the page read back, and pictures.
+async fn finish(run: &Run, ready: &mut Ready, held: &Held, verdict: Verdict) -> Verdict {
+    let Verdict { outcome, ending } = verdict;
+    note_outcome(run, held, &outcome).await;
+    match outcome {
+        Outcome::Confirmed(mut receipt) => {
+            let url = receipt.item.url.clone();
+            let reading = ready.desk.uninterrupted(READ_BACK_WITHIN, async |session| session.read_back(&url).await);
+            let read = reading.await;
+            match read.and_then(|read| read) {
+                Ok(read) => receipt.read_back = checks(read),
+                Err(failure) => tracing::warn!(%failure, "the published page was not read back"),
+            }
+            receipt.evidence.extend(ready.desk.keep_evidence(run, "after_fence").await);
+            let outcome = Outcome::Confirmed(receipt);
+            note_outcome(run, held, &outcome).await;
+            Verdict { outcome, ending }
+        }
+        outcome => {
+            if !matches!(&ending, Ending::Failed(failure) if failure.class == FailureClass::BrowserCrashed) {
+                ready.desk.keep_evidence(run, "after_fence").await;
+            }
+            Verdict { outcome, ending }
+        }
+    }
+}
+
+async fn note_outcome(run: &Run, held: &Held, outcome: &Outcome) {
+    let record = Record::Outcome { permit: held.permit, outcome: outcome.clone() };
+    if let Err(failure) = journal(run, record).await {
+        tracing::error!(%failure, "the outcome of a publication is not journalled");
+    }
+}
+
+/// Tells the controller, and ends the run by what it says.
+async fn tell(run: &Run, held: &Held, verdict: Verdict) -> Result<Ending, Cut> {
+    let Verdict { outcome, ending } = verdict;
+    let telling = run.kit.settler.settle(held.permit, &held.request, &outcome);
+    let shutdown = run.kit.tasks.shutdown_token();
+    let too_late = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(TELL_WITHIN).await;
+    };
+    let answer = tokio::select! {
+        answer = telling => answer,
+        () = too_late => return Err(Cut::Abandoned),
+    };
+    match answer {
+        Ok(Answer::Accepted) => Ok(ending),
+        Ok(Answer::Refused(error)) if matches!(outcome, Outcome::Confirmed(_)) => {
+            let message = format!("the listing is on the site, but the controller does not take the proof: {error}");
+            Ok(Ending::Failed(Failure::new(FailureClass::Uncertain, "confirm", message)))
+        }
+        Ok(Answer::Refused(_)) => Ok(ending),
+        Err(error) => Ok(Ending::Failed(Failure::new(FailureClass::Internal, "confirm", error.to_string()))),
+    }
+}
+
+async fn journal(run: &Run, record: Record) -> Result<(), Failure> {
+    let written = run.kit.journal.append_async(record).await;
+    written.map_err(|error| Failure::new(FailureClass::Internal, JOURNAL, error.to_string()))
+}
+
+/// Nothing was published, for certain.
+fn not_clicked(failure: Failure) -> Verdict {
+    Verdict { outcome: Outcome::NotClicked(failure.message.clone()), ending: Ending::Failed(failure) }
+}
+
+fn uncertain(reason: String) -> Verdict {
+    let message = format!("the click was sent and its effect is not known yet: {reason}");
+    let failure = Failure::new(FailureClass::Uncertain, "confirm", message);
+    Verdict { outcome: Outcome::Uncertain(reason), ending: Ending::Failed(failure) }
+}
+
+fn recipe_version(ready: &Ready) -> String {
+    ready.desk.session.version(Job::Publish).map_or_else(String::new, |version| {
+        let short: String = version.sha256.chars().take(12).collect();
+        format!("{}@{short}", version.name)
+    })
+}
+
+fn checks(read: ReadBack) -> Vec<FieldCheck> {
+    let checks = read.fields.into_iter();
+    checks
+        .map(|check| FieldCheck {
+            field: check.field,
+            wanted: check.wanted,
+            found: check.shown.unwrap_or_default(),
+            matches: check.same,
+        })
+        .collect()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permit_is_over_when_either_clock_says_so() {
+        let second = Duration::from_secs;
+        let wall = Timestamp::from_micros(1_000_000_000);
+        let life = Life { boottime: second(100), wall, ttl: second(15) };
+        assert!(!life.is_over(second(114), wall + second(14)));
+        assert!(life.is_over(second(115), wall), "asleep, and the wall clock was set back");
+        assert!(life.is_over(second(100), wall + second(15)), "the wall clock went on");
+        assert!(life.is_over(second(101), wall - second(20)), "the wall clock was set back far");
+    }
+}

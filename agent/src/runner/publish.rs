@@ -1,0 +1,156 @@
+//! A publish job up to the fence: everything here can be repeated.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tradepost_domain::failure::{Failure, FailureClass};
+use tradepost_domain::id::SessionEpoch;
+use tradepost_domain::posting::EvidenceRef;
+use tradepost_recipe::session::Prepared;
+use tradepost_recipe::values::Listing;
+use tradepost_runtime::backoff::Backoff;
+
+use super::click;
+use super::desk::Desk;
+use super::sign_in::sign_in;
+use super::{Cut, Run};
+use crate::photos::FETCH;
+use crate::session::frame::{Ending, Phase, PublishTask};
+use crate::session::link::{LinkError, LinkFault, PreparedReport};
+
+/// First and longest delay between tries to reach the controller, before jitter.
+pub(super) const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+/// Name of the step that saves the prepared form.
+const SAVE: &str = "Save what was prepared";
+
+/// A filled form before its click.
+pub(super) struct Ready {
+    pub(super) desk: Desk,
+    pub(super) task: PublishTask,
+    pub(super) baseline: BTreeSet<String>,
+    pub(super) prepared: Prepared,
+    pub(super) prepare_time: Duration,
+    pub(super) evidence: Vec<EvidenceRef>,
+}
+
+/// A publish job.
+pub(super) async fn job(run: &Run) -> Result<Ending, Cut> {
+    let Some(task) = run.dispatch.publish.clone() else {
+        let message = "the controller did not say what to publish";
+        return Err(Failure::new(FailureClass::Internal, "start", message).into());
+    };
+    // Chrome's start and the photos' way do not wait for each other.
+    let opening = async {
+        let fetching = run.kit.photos.lay_out(run.kit.link.as_ref(), run.key(), &task.photos);
+        let (tools, photos) = tokio::join!(run.start_chrome(), run.reporter.step(Phase::Start, FETCH, fetching));
+        match (tools, photos) {
+            (Ok(tools), Ok(photos)) => Ok((tools, photos)),
+            (Ok(tools), Err(failure)) => {
+                tools.close(run).await;
+                Err(failure)
+            }
+            (Err(failure), _) => Err(failure),
+        }
+    };
+    let (tools, photos) = run.until_cut("start", opening).await?;
+    let listing = listing(&task, photos);
+    let mut desk = run.sit_down(tools, Some(listing)).await?;
+    match prepare(run, &mut desk, &task).await {
+        Ok((baseline, prepared, prepare_time, evidence)) => {
+            click::publish(run, Ready { desk, task, baseline, prepared, prepare_time, evidence }).await
+        }
+        Err(cut) => {
+            desk.give_up(run, &cut).await;
+            Err(cut)
+        }
+    }
+}
+
+type Filled = (BTreeSet<String>, Prepared, Duration, Vec<EvidenceRef>);
+
+async fn prepare(run: &Run, desk: &mut Desk, task: &PublishTask) -> Result<Filled, Cut> {
+    sign_in(run, desk).await?;
+    let baseline = desk.until_cut(run, "baseline", async |session| session.baseline().await).await?;
+    if !baseline.complete {
+        let message = "the account's own listings could not be read to their end, so that a new one could not be told \
+                       from them; it is tried again";
+        return Err(Failure::new(FailureClass::PageUnknown, "baseline", message).into());
+    }
+    let begun = Instant::now();
+    let prepared = desk.until_cut(run, "prepare", async |session| session.prepare().await).await?;
+    let prepare_time = begun.elapsed();
+    // Saving the form's fingerprint and taking its picture do not wait for each other; both come before the permit.
+    let saving = run.reporter.step(Phase::Prepare, SAVE, record(run, task, &baseline.items, &prepared));
+    let both = async {
+        let (saved, evidence) = tokio::join!(saving, desk.keep_evidence(run, "before_fence"));
+        saved.map(|()| evidence)
+    };
+    let evidence = run.until_cut(SAVE, both).await?;
+    Ok((baseline.items, prepared, prepare_time, evidence))
+}
+
+fn listing(task: &PublishTask, photos: Vec<std::path::PathBuf>) -> Listing {
+    let content = task.content.clone();
+    Listing {
+        title: content.title,
+        description: content.description,
+        price: content.price,
+        category: content.category,
+        condition: content.condition,
+        location: content.location,
+        sku: content.sku,
+        attributes: content.attributes,
+        photos,
+    }
+}
+
+async fn record(
+    run: &Run,
+    task: &PublishTask,
+    baseline: &BTreeSet<String>,
+    prepared: &Prepared,
+) -> Result<(), Failure> {
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1, run.kit.ids.clone());
+    loop {
+        let report = PreparedReport {
+            run: run.key(),
+            intent: task.intent,
+            epoch: epoch(run).await,
+            baseline: baseline.iter().cloned().collect(),
+            fingerprint: prepared.fingerprint.clone(),
+        };
+        match run.kit.link.record_prepared(report).await {
+            Ok(()) => return Ok(()),
+            Err(error) if may_pass(&error) => tokio::time::sleep(backoff.next_delay()).await,
+            Err(error) => return Err(refused(SAVE, &error)),
+        }
+    }
+}
+
+/// The number of the present stream; waits for one.
+pub(super) async fn epoch(run: &Run) -> SessionEpoch {
+    let mut epochs = run.kit.epoch.clone();
+    match epochs.wait_for(Option::is_some).await.map(|epoch| *epoch) {
+        Ok(Some(epoch)) => epoch,
+        // The session has ended with the agent; so will this run.
+        _ => std::future::pending().await,
+    }
+}
+
+/// Whether asking again may help: the way was cut, or the stream has changed meanwhile.
+pub(super) fn may_pass(error: &LinkError) -> bool {
+    error.is_passing() || error.reason == "STALE_EPOCH" || error.reason == "STALE_SESSION"
+}
+
+/// What a refusal means for the run.
+pub(super) fn refused(step: &str, error: &LinkError) -> Failure {
+    let class = match (error.reason.as_str(), error.fault) {
+        ("STALE_RUN", _) => FailureClass::Cancelled,
+        // The account is free when the other publication is decided about.
+        ("ACCOUNT_BUSY", _) => FailureClass::LimitReached,
+        (_, LinkFault::Identity) => FailureClass::Network,
+        _ => FailureClass::Internal,
+    };
+    Failure::new(class, step, format!("the controller does not allow the publication now: {}", error.message))
+}

@@ -1,0 +1,227 @@
+//! The thin task around the session's pure core: connects, reconnects, and carries frames and actions to and fro.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tradepost_domain::agent::HEARTBEAT;
+use tradepost_domain::id::SessionEpoch;
+use tradepost_runtime::backoff::Backoff;
+use tradepost_runtime::ids::Ids;
+
+use super::frame::{Dispatch, Outbound, RunKey};
+use super::link::{ControllerLink, LinkError, LinkFault, Stream};
+use super::state::{Action, Local, State, on_frame, on_local};
+
+/// First and longest delay of reconnecting, before jitter.
+const RECONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(64));
+/// The first try after a loss comes within this time.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+/// A stream without a welcome for this long is given up.
+const WELCOME_WITHIN: Duration = Duration::from_secs(15);
+/// More unsent frames than this mean that the controller does not read: the stream is given up.
+const UNSENT_MAX: usize = 4_096;
+/// How long the end of the agent waits for the ends of runs to be stored.
+const LAST_REPORTS: Duration = Duration::from_secs(5);
+
+/// Who does the runs.
+pub trait Runs: Send + Sync {
+    /// Begins a run. Its steps and its end come back as [`Local`] events.
+    fn start(&self, dispatch: Dispatch);
+    /// Asks a run to end, if its click has not been sent.
+    fn stop(&self, run: RunKey);
+}
+
+/// What the session needs.
+pub struct Live {
+    /// The controller.
+    pub link: Arc<dyn ControllerLink>,
+    /// The runs.
+    pub runs: Arc<dyn Runs>,
+    /// The pure core.
+    pub state: State,
+    /// What happens in the runs.
+    pub events: mpsc::Receiver<Local>,
+    /// The stream's number while there is one.
+    pub epoch: watch::Sender<Option<SessionEpoch>>,
+    /// For jitter.
+    pub ids: Ids,
+    /// Says that the agent is to end, once its runs have.
+    pub shutdown: CancellationToken,
+}
+
+/// How a stream ended.
+enum End {
+    Lost(LinkError),
+    Left(Duration),
+    Finished,
+}
+
+impl Live {
+    /// Runs until the agent is to end and its runs have ended.
+    pub async fn run(mut self) {
+        let mut backoff = Backoff::new(RECONNECT.0, RECONNECT.1, self.ids.clone());
+        let mut fresh_loss = true;
+        loop {
+            let link = Arc::clone(&self.link);
+            let hello = self.state.hello();
+            let opening = async move { link.open(hello).await };
+            let end = match self.meanwhile(opening).await {
+                None => return,
+                Some(Ok(stream)) => {
+                    let (end, welcomed) = self.converse(stream).await;
+                    if welcomed {
+                        backoff.reset();
+                        fresh_loss = true;
+                    }
+                    end
+                }
+                Some(Err(error)) => End::Lost(error),
+            };
+            self.epoch.send_replace(None);
+            let delay = match end {
+                End::Finished => return,
+                End::Left(delay) => delay.max(FIRST_RETRY.mul_f64(self.ids.unit())),
+                End::Lost(error) => {
+                    let usual = if fresh_loss { FIRST_RETRY.mul_f64(self.ids.unit()) } else { backoff.next_delay() };
+                    fresh_loss = false;
+                    let delay = error.retry_after.unwrap_or(usual);
+                    report(&error, delay);
+                    delay
+                }
+            };
+            if self.meanwhile(tokio::time::sleep(delay)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for `future` while runs go on without a stream; none when the agent has nothing left to do.
+    async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(future);
+        let shutdown = self.shutdown.clone();
+        let mut given_up = None;
+        loop {
+            if shutdown.is_cancelled() {
+                on_local(&mut self.state, Local::Draining);
+                if self.state.is_idle() {
+                    if !self.state.owes_reports() {
+                        return None;
+                    }
+                    given_up.get_or_insert_with(|| Instant::now() + LAST_REPORTS);
+                }
+            }
+            tokio::select! {
+                value = &mut future => return Some(value),
+                Some(event) = self.events.recv() => {
+                    let actions = on_local(&mut self.state, event);
+                    self.act_alone(actions);
+                }
+                () = shutdown.cancelled(), if !shutdown.is_cancelled() => {}
+                () = sleep_until(given_up) => return None,
+            }
+        }
+    }
+
+    /// Actions without a stream: frames are said again on the next one.
+    fn act_alone(&self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Start(dispatch) => self.runs.start(*dispatch),
+                Action::Stop(run) => self.runs.stop(run),
+                Action::Send(_) | Action::Welcomed(..) | Action::Leave { .. } => {}
+            }
+        }
+    }
+
+    /// One stream; also says whether the controller has welcomed it.
+    async fn converse(&mut self, stream: Stream) -> (End, bool) {
+        let Stream { outbound, mut inbound } = stream;
+        let mut unsent: VecDeque<Outbound> = VecDeque::new();
+        let mut heartbeat = ticker(HEARTBEAT);
+        let welcome_by = Instant::now() + WELCOME_WITHIN;
+        let mut welcomed = false;
+        let mut last_reports = None;
+        loop {
+            let draining = self.shutdown.is_cancelled();
+            if draining {
+                on_local(&mut self.state, Local::Draining);
+                if self.state.is_idle() {
+                    last_reports.get_or_insert_with(|| Instant::now() + LAST_REPORTS);
+                    if !self.state.owes_reports() && unsent.is_empty() {
+                        return (End::Finished, welcomed);
+                    }
+                }
+            }
+            let actions = tokio::select! {
+                place = outbound.reserve(), if !unsent.is_empty() => {
+                    match (place, unsent.pop_front()) {
+                        (Ok(place), Some(frame)) => place.send(frame),
+                        _ => return (End::Lost(LinkError::unavailable("the stream has ended")), welcomed),
+                    }
+                    continue;
+                }
+                frame = inbound.next() => match frame {
+                    Some(Ok(frame)) => on_frame(&mut self.state, frame),
+                    Some(Err(error)) => return (End::Lost(error), welcomed),
+                    None => return (End::Lost(LinkError::unavailable("the controller has ended the stream")), welcomed),
+                },
+                Some(event) = self.events.recv() => on_local(&mut self.state, event),
+                _ = heartbeat.tick() => on_local(&mut self.state, Local::HeartbeatDue),
+                () = tokio::time::sleep_until(welcome_by), if !welcomed => {
+                    return (End::Lost(LinkError::unavailable("the controller did not greet in time")), false);
+                }
+                () = self.shutdown.cancelled(), if !draining => continue,
+                () = sleep_until(last_reports) => return (End::Finished, welcomed),
+            };
+            for action in actions {
+                match action {
+                    Action::Send(frame) => unsent.push_back(frame),
+                    Action::Start(dispatch) => self.runs.start(*dispatch),
+                    Action::Stop(run) => self.runs.stop(run),
+                    Action::Welcomed(epoch, interval) => {
+                        welcomed = true;
+                        heartbeat = ticker(interval);
+                        self.epoch.send_replace(Some(epoch));
+                        tracing::info!(epoch = epoch.0, "connected to the controller");
+                    }
+                    Action::Leave { retry_after, reason } => {
+                        tracing::info!(reason, ?retry_after, "the controller ends the stream");
+                        return (End::Left(retry_after), welcomed);
+                    }
+                }
+            }
+            if unsent.len() > UNSENT_MAX {
+                return (End::Lost(LinkError::unavailable("the controller does not read its stream")), welcomed);
+            }
+        }
+    }
+}
+
+fn ticker(interval: Duration) -> tokio::time::Interval {
+    let mut ticker = tokio::time::interval_at(Instant::now() + interval, interval);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticker
+}
+
+/// Never, when there is no such time.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn report(error: &LinkError, delay: Duration) {
+    let message = &error.message;
+    match error.fault {
+        LinkFault::Unavailable => tracing::warn!(message, ?delay, "no stream to the controller; trying again"),
+        LinkFault::Identity | LinkFault::Refused => {
+            tracing::error!(message, ?delay, "the controller refuses this agent; see `tradepost agents show` there");
+        }
+    }
+}
