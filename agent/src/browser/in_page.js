@@ -240,12 +240,16 @@ const ready = (target, deadline, { alone }) => {
     if (alone && found.els.length > 1) { trouble = { ambiguous: found.els.length, at: where() }; return null; }
     const [el] = found.els;
     if (!enabled(el)) { trouble = { disabled: where() }; return null; }
-    const box = el.getBoundingClientRect();
-    const inside = box.top >= 0 && box.left >= 0 && box.bottom <= innerHeight && box.right <= innerWidth;
-    if (!inside) el.scrollIntoView({ block: 'center', inline: 'nearest', behavior: 'instant' });
-    const now = el.getBoundingClientRect();
-    const hit = document.elementFromPoint(now.left + now.width / 2, now.top + now.height / 2);
-    if (!hit || hit === el || el.contains(hit) || hit.contains(el)) return found;
+    const free = () => {
+      const box = el.getBoundingClientRect();
+      hit = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+      return hit && (hit === el || el.contains(hit) || hit.contains(el));
+    };
+    let hit = null;
+    if (free()) return found;
+    // Out of view, or under the edge of what scrolls.
+    el.scrollIntoView({ block: 'center', inline: 'nearest', behavior: 'instant' });
+    if (free() || !hit) return found;
     // A drawn switch lies over its input: its label is what a person clicks.
     const drawn = [...(el.labels ?? [])].find((l) => l.contains(hit));
     if (drawn) return { ...found, press: hit };
