@@ -80,7 +80,9 @@ impl Credentials {
 
     fn read(&self) -> Result<BTreeMap<String, Stored>, Error> {
         match std::fs::read(&self.path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|_| Error::Damaged { path: self.path.clone() }),
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|_| Error::Damaged { path: self.path.clone() })
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
             Err(source) => Err(Error::Io { path: self.path.clone(), source }),
         }

@@ -65,7 +65,9 @@ pub(crate) async fn upload(channel: Channel, file: &EvidenceUpload) -> Result<()
     };
     let first = v1::upload_evidence_request::Part::Metadata(metadata);
     let chunks: Vec<_> = std::iter::once(first)
-        .chain(file.content.chunks(CHUNK).map(|chunk| v1::upload_evidence_request::Part::Chunk(chunk.to_vec())))
+        .chain(
+            file.content.chunks(CHUNK).map(|chunk| v1::upload_evidence_request::Part::Chunk(chunk.to_vec())),
+        )
         .map(|part| v1::UploadEvidenceRequest { part: Some(part) })
         .collect();
     EvidenceServiceClient::new(channel).upload_evidence(futures::stream::iter(chunks)).await.map(drop)
@@ -79,7 +81,13 @@ impl Spool {
     }
 
     /// Keeps one file and has it uploaded. A file that is too large is left out, with a line in the log.
-    pub fn keep(&self, run: RunKey, name: &str, media_type: &str, content: &[u8]) -> io::Result<Option<EvidenceRef>> {
+    pub fn keep(
+        &self,
+        run: RunKey,
+        name: &str,
+        media_type: &str,
+        content: &[u8],
+    ) -> io::Result<Option<EvidenceRef>> {
         if content.len() > BYTES_MAX {
             tracing::warn!(name, bytes = content.len(), "evidence is larger than 2 MiB and is left out");
             return Ok(None);
@@ -87,8 +95,12 @@ impl Spool {
         let sha256 = ContentHash::of(content).to_string();
         let stem = format!("{}-{}-{name}", run.job, run.lease.0);
         std::fs::write(self.folder.join(&stem), content)?;
-        let description =
-            Description { run, name: name.to_owned(), media_type: media_type.to_owned(), sha256: sha256.clone() };
+        let description = Description {
+            run,
+            name: name.to_owned(),
+            media_type: media_type.to_owned(),
+            sha256: sha256.clone(),
+        };
         let path = self.folder.join(format!("{stem}{DESCRIPTION}"));
         files::replace_private(&path, &serde_json::to_vec(&description)?)?;
         self.more.notify_one();
@@ -111,7 +123,12 @@ impl Spool {
     }
 
     /// Uploads what is kept, now and whenever there is more, until `shutdown`.
-    pub async fn upload_all(self: Arc<Self>, link: Arc<dyn ControllerLink>, ids: Ids, shutdown: CancellationToken) {
+    pub async fn upload_all(
+        self: Arc<Self>,
+        link: Arc<dyn ControllerLink>,
+        ids: Ids,
+        shutdown: CancellationToken,
+    ) {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1, ids);
         loop {
             let complete = self.upload_round(link.as_ref()).await;
@@ -137,7 +154,10 @@ impl Spool {
         let superfluous = waiting.len().saturating_sub(FILES_MAX);
         for (n, (stem, description)) in waiting.into_iter().enumerate() {
             if n < superfluous {
-                tracing::warn!(name = description.name, "too much evidence is waiting; the oldest is dropped");
+                tracing::warn!(
+                    name = description.name,
+                    "too much evidence is waiting; the oldest is dropped"
+                );
                 self.remove(&stem);
                 continue;
             }
@@ -159,7 +179,11 @@ impl Spool {
                     return false;
                 }
                 Err(error) => {
-                    tracing::warn!(name = file.name, message = error.message, "the controller does not take evidence");
+                    tracing::warn!(
+                        name = file.name,
+                        message = error.message,
+                        "the controller does not take evidence"
+                    );
                     self.remove(&stem);
                 }
             }

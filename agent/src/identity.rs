@@ -37,7 +37,9 @@ pub struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is none.
-    #[error("this PC is not enrolled yet; make a string with `tradepost agents enrol-token create`, then run `tradepost-agent enrol <string>`")]
+    #[error(
+        "this PC is not enrolled yet; make a string with `tradepost agents enrol-token create`, then run `tradepost-agent enrol <string>`"
+    )]
     NotEnrolled,
     /// There is one already.
     #[error("this PC is enrolled already, as {name:?} with {address}; to enrol it anew, end the agent and remove {}", folder.display())]
@@ -116,18 +118,20 @@ impl IdentityStore {
         if let Some(saved) = self.read(KEY)? {
             return KeyPair::from_pem(&saved).map_err(|error| self.damaged(KEY, &error.to_string()));
         }
-        files::private_dir(&self.folder).map_err(|source| self.io(&self.folder, source))?;
+        files::private_dir(&self.folder).map_err(|source| io_error(&self.folder, source))?;
         let key = KeyPair::generate().map_err(|error| self.damaged(KEY, &error.to_string()))?;
         let path = self.folder.join(KEY);
-        files::replace_private(&path, key.serialize_pem().as_bytes()).map_err(|source| self.io(&path, source))?;
+        files::replace_private(&path, key.serialize_pem().as_bytes())
+            .map_err(|source| io_error(&path, source))?;
         Ok(key)
     }
 
     /// Keeps what the controller has signed; after any crash there is all of it or nothing.
     pub fn store(&self, identity: &Identity) -> Result<(), Error> {
         let path = self.folder.join(IDENTITY);
-        let text = serde_json::to_vec_pretty(identity).map_err(|error| self.damaged(IDENTITY, &error.to_string()))?;
-        files::replace_private(&path, &text).map_err(|source| self.io(&path, source))
+        let text = serde_json::to_vec_pretty(identity)
+            .map_err(|error| self.damaged(IDENTITY, &error.to_string()))?;
+        files::replace_private(&path, &text).map_err(|source| io_error(&path, source))
     }
 
     fn read(&self, name: &str) -> Result<Option<String>, Error> {
@@ -135,17 +139,17 @@ impl IdentityStore {
         match std::fs::read_to_string(&path) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(self.io(&path, source)),
+            Err(source) => Err(io_error(&path, source)),
         }
-    }
-
-    fn io(&self, path: &Path, source: io::Error) -> Error {
-        Error::Io { path: path.to_owned(), source }
     }
 
     fn damaged(&self, name: &str, problem: &str) -> Error {
         Error::Damaged { path: self.folder.join(name), problem: problem.to_owned() }
     }
+}
+
+fn io_error(path: &Path, source: io::Error) -> Error {
+    Error::Io { path: path.to_owned(), source }
 }
 
 /// The request to sign `key`, PEM. Only the key counts: the controller decides about the name.
@@ -158,7 +162,8 @@ impl Identity {
     pub fn tls(&self, key: &SecretString) -> Result<rustls::ClientConfig, tls::Error> {
         let chain = self.chain()?;
         let key = pem::private_key(key.expose_secret().as_bytes(), "the agent's key")?;
-        let roots = pem::roots(&pem::certificates(self.root.as_bytes(), "the controller's root certificate")?)?;
+        let roots =
+            pem::roots(&pem::certificates(self.root.as_bytes(), "the controller's root certificate")?)?;
         tls::client_config(roots, Some(ClientIdentity { chain, key }))
     }
 
@@ -170,7 +175,9 @@ impl Identity {
     pub fn validity(&self) -> Option<Validity> {
         let chain = self.chain().ok()?;
         let (_, leaf) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
-        let at = |time: x509_parser::time::ASN1Time| Timestamp::from_micros(time.timestamp().saturating_mul(1_000_000));
+        let at = |time: x509_parser::time::ASN1Time| {
+            Timestamp::from_micros(time.timestamp().saturating_mul(1_000_000))
+        };
         Some(Validity { from: at(leaf.validity().not_before), until: at(leaf.validity().not_after) })
     }
 }

@@ -46,7 +46,8 @@ impl Photos {
         for (n, photo) in photos.iter().enumerate() {
             let cached = self.cached(link, run.job, photo).await?;
             let path = folder.join(file_name(n + 1, photo));
-            let linked = std::fs::hard_link(&cached, &path).or_else(|_| std::fs::copy(&cached, &path).map(drop));
+            let linked =
+                std::fs::hard_link(&cached, &path).or_else(|_| std::fs::copy(&cached, &path).map(drop));
             linked.map_err(|error| disk(&path, &error))?;
             paths.push(path);
         }
@@ -67,7 +68,12 @@ impl Photos {
         self.runs.join(format!("{}-{}", run.job, run.lease.0))
     }
 
-    async fn cached(&self, link: &dyn ControllerLink, job: JobId, photo: &TaskPhoto) -> Result<PathBuf, Failure> {
+    async fn cached(
+        &self,
+        link: &dyn ControllerLink,
+        job: JobId,
+        photo: &TaskPhoto,
+    ) -> Result<PathBuf, Failure> {
         let path = self.cache.join(photo.hash.to_string());
         if std::fs::read(&path).is_ok_and(|content| ContentHash::of(&content) == photo.hash) {
             return Ok(path);
@@ -77,7 +83,8 @@ impl Photos {
                 LinkFault::Unavailable | LinkFault::Identity => FailureClass::Network,
                 LinkFault::Refused => FailureClass::Internal,
             };
-            let message = format!("the photo {:?} cannot be fetched from the controller: {error}", photo.file_name);
+            let message =
+                format!("the photo {:?} cannot be fetched from the controller: {error}", photo.file_name);
             Failure::new(class, FETCH, message).in_field("photos")
         })?;
         if ContentHash::of(&content) != photo.hash {

@@ -250,8 +250,9 @@ impl Journal {
         }
         inner.length += line.len() as u64;
         inner.state.apply(record);
-        if inner.length > COMPACT_ABOVE_BYTES && inner.state.is_settled() {
+        if (inner.length > COMPACT_ABOVE_BYTES || inner.state.damaged()) && inner.state.is_settled() {
             self.compact(&mut inner).map_err(failed)?;
+            inner.state.mend();
         }
         Ok(())
     }

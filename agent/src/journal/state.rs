@@ -109,11 +109,13 @@ impl State {
         let Some(permit) = open.permit else { return Recovery::AskAgain(open.request.clone()) };
         let outcome = match (&open.outcome, open.will_click) {
             (Some(outcome), _) => outcome.clone(),
-            (None, true) => Outcome::Uncertain(String::from("the agent ended between the click and its confirmation")),
-            // The record of the click may be among the broken lines.
-            (None, false) if self.damaged => {
-                Outcome::Uncertain(String::from("the agent's journal is damaged: it does not tell whether the click was sent"))
+            (None, true) => {
+                Outcome::Uncertain(String::from("the agent ended between the click and its confirmation"))
             }
+            // The record of the click may be among the broken lines.
+            (None, false) if self.damaged => Outcome::Uncertain(String::from(
+                "the agent's journal is damaged: it does not tell whether the click was sent",
+            )),
             (None, false) => Outcome::NotClicked(String::from("the agent ended before the click")),
         };
         Recovery::Settle { permit, request: open.request.clone(), outcome }
@@ -122,6 +124,11 @@ impl State {
     /// A line before the last was broken, so that the absence of a record proves nothing.
     pub fn damaged(&self) -> bool {
         self.damaged
+    }
+
+    /// The broken lines are gone, and nothing depended on them.
+    pub(super) fn mend(&mut self) {
+        self.damaged = false;
     }
 
     /// Requests and permits that are not settled.
@@ -147,7 +154,8 @@ impl State {
     /// The records that make up a settled state.
     pub(super) fn records(&self) -> Vec<Record> {
         let runs = self.runs.iter().map(|(run, account)| Record::RunStarted { run: *run, account: *account });
-        let processes = (!self.processes.is_empty()).then(|| Record::ProcessesStarted { processes: self.processes() });
+        let processes =
+            (!self.processes.is_empty()).then(|| Record::ProcessesStarted { processes: self.processes() });
         runs.chain(processes).collect()
     }
 }

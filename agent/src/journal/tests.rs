@@ -92,7 +92,10 @@ fn a_damaged_journal_proves_no_missing_click() {
     let contents = read(&bytes);
     assert!(contents.damaged && contents.kept == bytes.len());
     let recovery = State::of(contents).recovery();
-    assert!(matches!(&recovery[..], [Recovery::Settle { outcome: Outcome::Uncertain(_), .. }]), "{recovery:?}");
+    assert!(
+        matches!(&recovery[..], [Recovery::Settle { outcome: Outcome::Uncertain(_), .. }]),
+        "{recovery:?}"
+    );
 }
 
 #[test]

@@ -24,3 +24,15 @@ mod os;
 pub fn name() -> String {
     format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
 }
+
+/// The PC's own name; `agent` where it tells none.
+pub fn host_name() -> String {
+    let output = std::process::Command::new("hostname").output();
+    let text =
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    let from_file =
+        || std::fs::read_to_string("/etc/hostname").map(|name| name.trim().to_owned()).unwrap_or_default();
+    let name = if text.is_empty() { from_file() } else { text };
+    let name: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
+    if name.is_empty() { String::from("agent") } else { name }
+}

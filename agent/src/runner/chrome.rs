@@ -85,7 +85,8 @@ impl Chrome for LocalChrome {
         let guarded = |program: &Path| containment::command(&self.this_program, program);
         let browser = Browser::start(&self.programs, &options, &guarded).await?;
         let pids = browser.pids();
-        let watched: Vec<_> = [Some(pids.driver), pids.chrome].into_iter().flatten().filter_map(ProcessRef::of).collect();
+        let watched: Vec<_> =
+            [Some(pids.driver), pids.chrome].into_iter().flatten().filter_map(ProcessRef::of).collect();
         let mut processes: Vec<_> = watched.iter().flat_map(|process| process.with_descendants()).collect();
         processes.sort_unstable();
         processes.dedup();
@@ -132,9 +133,10 @@ impl Tab for LocalTab {
     }
 
     async fn quit(self: Box<Self>) {
-        match Arc::into_inner(self.browser) {
-            Some(browser) => browser.quit().await,
-            None => tracing::warn!("Chrome is still in use; it is ended with its last user"),
+        if let Some(browser) = Arc::into_inner(self.browser) {
+            browser.quit().await;
+        } else {
+            tracing::warn!("Chrome is still in use; it is ended with its last user");
         }
     }
 }

@@ -180,7 +180,11 @@ fn in_time(run: &Run, held: &Held) -> Result<(), Failure> {
 }
 
 fn expired() -> Failure {
-    Failure::new(FailureClass::TimedOut, ASK, "the permit ran out before the click; nothing was published, it is tried again")
+    Failure::new(
+        FailureClass::TimedOut,
+        ASK,
+        "the permit ran out before the click; nothing was published, it is tried again",
+    )
 }
 
 /// The one click, and looking for its effect.
@@ -197,7 +201,8 @@ async fn click(run: &Run, ready: &mut Ready, held: &Held) -> Verdict {
         }
         Err(failure) => return uncertain(format!("the click's answer was lost: {}", failure.message)),
     }
-    let confirmation = ready.desk.uninterrupted(CONFIRM_WITHIN, async |session| session.confirm().await).await;
+    let confirmation =
+        ready.desk.uninterrupted(CONFIRM_WITHIN, async |session| session.confirm().await).await;
     match confirmation {
         Ok(Confirmation::Published { item_id, url, strategy }) => {
             let item = PublishedItem { item_id, url, strategy };
@@ -226,7 +231,8 @@ async fn finish(run: &Run, ready: &mut Ready, held: &Held, verdict: Verdict) -> 
     match outcome {
         Outcome::Confirmed(mut receipt) => {
             let url = receipt.item.url.clone();
-            let reading = ready.desk.uninterrupted(READ_BACK_WITHIN, async |session| session.read_back(&url).await);
+            let reading =
+                ready.desk.uninterrupted(READ_BACK_WITHIN, async |session| session.read_back(&url).await);
             let read = reading.await;
             match read.and_then(|read| read) {
                 Ok(read) => receipt.read_back = checks(read),
@@ -269,7 +275,8 @@ async fn tell(run: &Run, held: &Held, verdict: Verdict) -> Result<Ending, Cut> {
     match answer {
         Ok(Answer::Accepted) => Ok(ending),
         Ok(Answer::Refused(error)) if matches!(outcome, Outcome::Confirmed(_)) => {
-            let message = format!("the listing is on the site, but the controller does not take the proof: {error}");
+            let message =
+                format!("the listing is on the site, but the controller does not take the proof: {error}");
             Ok(Ending::Failed(Failure::new(FailureClass::Uncertain, "confirm", message)))
         }
         Ok(Answer::Refused(_)) => Ok(ending),

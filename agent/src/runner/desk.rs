@@ -44,7 +44,8 @@ impl Run {
         let failed = |message: String| Failure::new(FailureClass::BrowserCrashed, START, message);
         let profiles = self.kit.data.join("profiles");
         let profile = profiles.join(self.dispatch.account.id.to_string());
-        files::private_dir(&profile).map_err(|error| failed(format!("cannot use {}: {error}", profile.display())))?;
+        files::private_dir(&profile)
+            .map_err(|error| failed(format!("cannot use {}: {error}", profile.display())))?;
         let lock = files::lock(&profile.with_extension("lock"))
             .map_err(|error| failed(format!("the account's Chrome profile is in use: {error}")))?;
         let tab = self.kit.chrome.start(&profile).await?;
@@ -161,5 +162,9 @@ impl Desk {
 }
 
 fn crashed(step: &str) -> Failure {
-    Failure::new(FailureClass::BrowserCrashed, step, "Chrome or its driver ended unexpectedly; the run is tried again")
+    Failure::new(
+        FailureClass::BrowserCrashed,
+        step,
+        "Chrome or its driver ended unexpectedly; the run is tried again",
+    )
 }

@@ -107,6 +107,9 @@ enum Cut {
     Abandoned,
 }
 
+/// The agent ends; the run is taken up again later.
+struct Abandoned;
+
 impl From<Failure> for Cut {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
@@ -131,7 +134,8 @@ impl Runs for Runner {
             Kind::Publish => "publish",
             Kind::Reconcile => "reconcile",
         };
-        let span = tracing::info_span!("run", job = %key.job, lease = key.lease.0, kind, attempt = dispatch.attempt);
+        let span =
+            tracing::info_span!("run", job = %key.job, lease = key.lease.0, kind, attempt = dispatch.attempt);
         telemetry::set_parent(&span, &dispatch.traceparent);
         self.kit.tasks.spawn("run", async move {
             let ended = execute(&kit, dispatch, stop).instrument(span).await;
@@ -163,22 +167,17 @@ async fn execute(kit: &Arc<Kit>, dispatch: Dispatch, stop: CancellationToken) ->
     if let Err(error) = kit.journal.append_async(Record::RunEnded { run: key }).await {
         tracing::error!(%error, "the end of a run is not journalled");
     }
-    match ending {
-        Ok(ending) => {
-            match &ending {
-                Ending::Failed(failure) => tracing::warn!(class = failure.class.name(), step = failure.step, "run failed"),
-                Ending::Succeeded | Ending::Looked(_) => tracing::info!("run done"),
-            }
-            Local::Ended(key, ending)
+    match &ending {
+        Ok(Ending::Failed(failure)) => {
+            tracing::warn!(class = failure.class.name(), step = failure.step, "run failed")
         }
-        Err(()) => {
-            tracing::info!("run put off: the agent ends");
-            Local::Abandoned(key)
-        }
+        Ok(Ending::Succeeded | Ending::Looked(_)) => tracing::info!("run done"),
+        Err(Abandoned) => tracing::info!("run put off: the agent ends"),
     }
+    ending.map_or(Local::Abandoned(key), |ending| Local::Ended(key, ending))
 }
 
-async fn work(kit: &Arc<Kit>, dispatch: Dispatch, stop: CancellationToken) -> Result<Ending, ()> {
+async fn work(kit: &Arc<Kit>, dispatch: Dispatch, stop: CancellationToken) -> Result<Ending, Abandoned> {
     let site = match parse_site(&dispatch) {
         Ok(site) => Arc::new(site),
         Err(failure) => return Ok(Ending::Failed(failure)),
@@ -194,7 +193,7 @@ async fn work(kit: &Arc<Kit>, dispatch: Dispatch, stop: CancellationToken) -> Re
     match done {
         Ok(ending) => Ok(ending),
         Err(Cut::Failed(failure)) => Ok(Ending::Failed(failure)),
-        Err(Cut::Abandoned) => Err(()),
+        Err(Cut::Abandoned) => Err(Abandoned),
     }
 }
 
@@ -206,11 +205,15 @@ fn parse_site(dispatch: &Dispatch) -> Result<Site, Failure> {
     let (_, pack) = pack.ok_or_else(|| wrong(format!("the controller sent no site pack for {name:?}")))?;
     let recipes: Vec<&str> =
         dispatch.recipes.iter().filter(|(name, _)| name != "pack").map(|(_, yaml)| yaml.as_str()).collect();
-    let site = Site::parse(pack, &recipes).map_err(|error| wrong(format!("the recipes of {name:?}: {error}")))?;
+    let site =
+        Site::parse(pack, &recipes).map_err(|error| wrong(format!("the recipes of {name:?}: {error}")))?;
     if site.pack.site == *name {
         Ok(site)
     } else {
-        Err(wrong(format!("the controller sent the recipes of {:?} for an account on {name:?}", site.pack.site)))
+        Err(wrong(format!(
+            "the controller sent the recipes of {:?} for an account on {name:?}",
+            site.pack.site
+        )))
     }
 }
 
@@ -220,7 +223,11 @@ impl Run {
     }
 
     /// Does `work` unless the run is asked to end or is late.
-    async fn until_cut<T>(&self, step: &str, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Cut> {
+    async fn until_cut<T>(
+        &self,
+        step: &str,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Cut> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(self.cut(step)),
@@ -237,7 +244,11 @@ impl Run {
         if self.kit.tasks.shutdown_token().is_cancelled() {
             Cut::Abandoned
         } else {
-            Cut::Failed(Failure::new(FailureClass::Cancelled, step, "cancelled before the click; nothing was published"))
+            Cut::Failed(Failure::new(
+                FailureClass::Cancelled,
+                step,
+                "cancelled before the click; nothing was published",
+            ))
         }
     }
 }

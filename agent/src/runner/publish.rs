@@ -43,7 +43,8 @@ pub(super) async fn job(run: &Run) -> Result<Ending, Cut> {
     // Chrome's start and the photos' way do not wait for each other.
     let opening = async {
         let fetching = run.kit.photos.lay_out(run.kit.link.as_ref(), run.key(), &task.photos);
-        let (tools, photos) = tokio::join!(run.start_chrome(), run.reporter.step(Phase::Start, FETCH, fetching));
+        let (tools, photos) =
+            tokio::join!(run.start_chrome(), run.reporter.step(Phase::Start, FETCH, fetching));
         match (tools, photos) {
             (Ok(tools), Ok(photos)) => Ok((tools, photos)),
             (Ok(tools), Err(failure)) => {

@@ -44,7 +44,8 @@ pub(super) async fn job(run: &Run) -> Result<Ending, Cut> {
 
 fn look(scan: &Scan, task: &PublishTask) -> Look {
     let baseline: BTreeSet<&str> = task.baseline.iter().map(String::as_str).collect();
-    let (known, new): (Vec<_>, Vec<_>) = scan.items.iter().partition(|item| baseline.contains(item.id.as_str()));
+    let (known, new): (Vec<_>, Vec<_>) =
+        scan.items.iter().partition(|item| baseline.contains(item.id.as_str()));
     let items = new.into_iter().take(NEW_MAX).chain(known.into_iter().take(CONTROLS));
     let items = items
         .map(|item| SeenItem {
@@ -70,7 +71,8 @@ fn is_the_listing(item: &OwnItem, content: &Content) -> bool {
 fn same_title(shown: &str, wanted: &str) -> bool {
     let (shown, wanted) = (Compare::Text.normal(shown, None), Compare::Text.normal(wanted, None));
     let cut = shown.strip_suffix('…').or_else(|| shown.strip_suffix("...")).map(str::trim_end);
-    shown == wanted || cut.is_some_and(|beginning| beginning.chars().count() >= 10 && wanted.starts_with(beginning))
+    shown == wanted
+        || cut.is_some_and(|beginning| beginning.chars().count() >= 10 && wanted.starts_with(beginning))
 }
 
 #[cfg(test)]
@@ -110,7 +112,9 @@ mod tests {
         ] {
             assert!(is_the_listing(&item(title, price), &content), "{title} {price}");
         }
-        for (title, price) in [("Oak chair", "1250.50"), ("Oak chair – four legs", "1250.60"), ("Oak…", "1250.50")] {
+        for (title, price) in
+            [("Oak chair", "1250.50"), ("Oak chair – four legs", "1250.60"), ("Oak…", "1250.50")]
+        {
             assert!(!is_the_listing(&item(title, price), &content), "{title} {price}");
         }
     }

@@ -63,12 +63,14 @@ impl Reporter {
             Some((phase, span)) if *phase == place.phase => span.clone(),
             _ => {
                 let name = phase_name(place.phase);
-                let span = tracing::info_span!(parent: &self.run_span, "phase", otel.name = name, phase = name);
+                let span =
+                    tracing::info_span!(parent: &self.run_span, "phase", otel.name = name, phase = name);
                 open.phase = Some((place.phase, span.clone()));
                 span
             }
         };
-        open.step = Some(tracing::info_span!(parent: &phase, "step", otel.name = place.name, step = place.name));
+        open.step =
+            Some(tracing::info_span!(parent: &phase, "step", otel.name = place.name, step = place.name));
         drop(open);
         self.send(place, StepStatus::Started, String::new(), None);
     }

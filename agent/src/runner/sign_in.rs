@@ -44,9 +44,11 @@ pub(super) async fn sign_in(run: &Run, desk: &mut Desk) -> Result<SignedIn, Cut>
         Err(cut) => return Err(cut),
     };
     let account = &run.dispatch.account;
-    let credential = run.kit.credentials.find(account.id).map_err(|error| {
-        Failure::new(FailureClass::NeedsLogin, CHECK, error.to_string())
-    })?;
+    let credential = run
+        .kit
+        .credentials
+        .find(account.id)
+        .map_err(|error| Failure::new(FailureClass::NeedsLogin, CHECK, error.to_string()))?;
     match credential {
         Some(credential) if run.site.recipe(Job::Login).is_some() => {
             desk.until_cut(run, "login", async |session| session.login(&credential).await).await
@@ -59,7 +61,10 @@ pub(super) async fn sign_in(run: &Run, desk: &mut Desk) -> Result<SignedIn, Cut>
 fn what_to_do(run: &Run) -> String {
     let account = &run.dispatch.account;
     let site = &run.site.pack.title;
-    let by_hand = format!("run `tradepost accounts login {}` and sign in in the Chrome window that opens", account.name);
+    let by_hand = format!(
+        "run `tradepost accounts login {}` and sign in in the Chrome window that opens",
+        account.name
+    );
     if run.site.recipe(Job::Login).is_some() {
         format!(
             "nobody is signed in to {site}; {by_hand}, or store the password on the agent's PC with \
@@ -106,7 +111,8 @@ async fn wait_for_person(run: &Run, desk: &mut Desk) -> Result<(), Cut> {
     let failed = |message: String| Failure::new(FailureClass::Internal, CHECK, message);
     let recipe = run.site.recipe(Job::LoginCheck);
     let rule = recipe.as_ref().and_then(|recipe| recipe.body.signed_in.as_ref());
-    let rule = rule.ok_or_else(|| failed(String::from("the recipe does not say how a signed-in page looks")))?;
+    let rule =
+        rule.ok_or_else(|| failed(String::from("the recipe does not say how a signed-in page looks")))?;
     let values = run.site.pack.values();
     let condition = rule.when.resolve(&values).map_err(|error| failed(error.to_string()))?;
     let page = desk.page();

@@ -13,8 +13,8 @@ use tradepost_proto::v1::open_request::Frame as Request;
 use tradepost_proto::v1::open_response::Frame as Response;
 
 use super::frame::{
-    Dispatch, Ending, Hello, Inbound, Outbound, Phase, PublishTask, RunKey, SiteAccount, StepReport, StepStatus,
-    TaskPhoto,
+    Dispatch, Ending, Hello, Inbound, Outbound, Phase, PublishTask, RunKey, SiteAccount, StepReport,
+    StepStatus, TaskPhoto,
 };
 use crate::platform;
 
@@ -141,7 +141,16 @@ fn dispatch(run: RunKey, message: v1::Dispatch) -> Result<Dispatch, Violations> 
     let deadline = duration(deadline).unwrap_or(tradepost_domain::job::RUN_DEADLINE);
     let recipes = recipes.into_iter().map(|v1::RecipeText { name, yaml }| (name, yaml)).collect();
     violations.into_result(|| {
-        Some(Dispatch { run, kind: kind?, attempt, deadline, traceparent, account: account?, recipes, publish })
+        Some(Dispatch {
+            run,
+            kind: kind?,
+            attempt,
+            deadline,
+            traceparent,
+            account: account?,
+            recipes,
+            publish,
+        })
     })
 }
 
@@ -163,7 +172,8 @@ fn publish_task(message: v1::PublishTask) -> Result<PublishTask, Violations> {
     let posting = id(&mut violations, "posting_id", &posting_id);
     let intent = id(&mut violations, "intent_id", &intent_id);
     let content = violations.check("content", Content::try_from(content.unwrap_or_default()));
-    let photos: Vec<_> = photos.into_iter().filter_map(|photo| violations.check("photos", task_photo(photo))).collect();
+    let photos: Vec<_> =
+        photos.into_iter().filter_map(|photo| violations.check("photos", task_photo(photo))).collect();
     violations.into_result(|| {
         Some(PublishTask {
             posting: posting?,
@@ -180,7 +190,8 @@ fn task_photo(message: v1::TaskPhoto) -> Result<TaskPhoto, Violations> {
     let v1::TaskPhoto { sha256, file_name, media_type, size_bytes } = message;
     let mut violations = Violations::new();
     let hash = violations.check("sha256", sha256.parse::<ContentHash>());
-    let kind = violations.check("media_type", MediaType::from_mime(&media_type).ok_or("is neither JPEG nor PNG"));
+    let kind =
+        violations.check("media_type", MediaType::from_mime(&media_type).ok_or("is neither JPEG nor PNG"));
     let bytes = violations.check("size_bytes", u64::try_from(size_bytes));
     violations.into_result(|| Some(TaskPhoto { hash: hash?, file_name, media_type: kind?, bytes: bytes? }))
 }

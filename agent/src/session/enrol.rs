@@ -25,7 +25,9 @@ pub enum Error {
     #[error("cannot make the request for a certificate: {0}")]
     Key(#[from] rcgen::Error),
     /// No connection.
-    #[error("cannot reach the controller at {address}: {problem}; see that it runs and that this PC may connect to it")]
+    #[error(
+        "cannot reach the controller at {address}: {problem}; see that it runs and that this PC may connect to it"
+    )]
     Unreachable {
         /// Where.
         address: String,
@@ -33,16 +35,22 @@ pub enum Error {
         problem: String,
     },
     /// Somebody else answers.
-    #[error("the controller at {0} is not the one that made this enrolment string (its certificate's root differs); make a new string with `tradepost agents enrol-token create` there")]
+    #[error(
+        "the controller at {0} is not the one that made this enrolment string (its certificate's root differs); make a new string with `tradepost agents enrol-token create` there"
+    )]
     Pin(String),
     /// The controller says no.
-    #[error("the controller refused the enrolment: {problem}; make a new string with `tradepost agents enrol-token create`")]
+    #[error(
+        "the controller refused the enrolment: {problem}; make a new string with `tradepost agents enrol-token create`"
+    )]
     Refused {
         /// Its words.
         problem: String,
     },
     /// The answer is not usable.
-    #[error("the controller's answer is not usable: {0}; see that agent and controller have the same version")]
+    #[error(
+        "the controller's answer is not usable: {0}; see that agent and controller have the same version"
+    )]
     Answer(String),
 }
 
@@ -93,7 +101,9 @@ fn refusal(string: &EnrolmentString, status: &Status) -> Error {
     let LinkError { fault, message, .. } = link_error(status);
     match fault {
         LinkFault::Unavailable => Error::Unreachable { address: string.address.clone(), problem: message },
-        LinkFault::Identity | LinkFault::Refused => Error::Refused { problem: message.trim_end_matches('.').to_owned() },
+        LinkFault::Identity | LinkFault::Refused => {
+            Error::Refused { problem: message.trim_end_matches('.').to_owned() }
+        }
     }
 }
 

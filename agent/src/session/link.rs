@@ -23,7 +23,12 @@ pub trait ControllerLink: Send + Sync {
     async fn acquire_permit(&self, request: &PermitRequest) -> Result<Granted, LinkError>;
 
     /// Reports what became of a permit.
-    async fn settle(&self, permit: PermitId, request: &PermitRequest, outcome: &Outcome) -> Result<(), LinkError>;
+    async fn settle(
+        &self,
+        permit: PermitId,
+        request: &PermitRequest,
+        outcome: &Outcome,
+    ) -> Result<(), LinkError>;
 
     /// The content of a photo that the job needs, unchecked.
     async fn fetch_photo(&self, job: JobId, hash: ContentHash) -> Result<Vec<u8>, LinkError>;
@@ -107,7 +112,12 @@ pub struct LinkError {
 impl LinkError {
     /// A fault of the way to the controller.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self { fault: LinkFault::Unavailable, reason: String::new(), message: message.into(), retry_after: None }
+        Self {
+            fault: LinkFault::Unavailable,
+            reason: String::new(),
+            message: message.into(),
+            retry_after: None,
+        }
     }
 
     /// Whether the same call may work later.

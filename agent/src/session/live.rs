@@ -87,7 +87,8 @@ impl Live {
                 End::Finished => return,
                 End::Left(delay) => delay.max(FIRST_RETRY.mul_f64(self.ids.unit())),
                 End::Lost(error) => {
-                    let usual = if fresh_loss { FIRST_RETRY.mul_f64(self.ids.unit()) } else { backoff.next_delay() };
+                    let usual =
+                        if fresh_loss { FIRST_RETRY.mul_f64(self.ids.unit()) } else { backoff.next_delay() };
                     fresh_loss = false;
                     let delay = error.retry_after.unwrap_or(usual);
                     report(&error, delay);
@@ -196,7 +197,10 @@ impl Live {
                 }
             }
             if unsent.len() > UNSENT_MAX {
-                return (End::Lost(LinkError::unavailable("the controller does not read its stream")), welcomed);
+                return (
+                    End::Lost(LinkError::unavailable("the controller does not read its stream")),
+                    welcomed,
+                );
             }
         }
     }
@@ -219,9 +223,15 @@ async fn sleep_until(at: Option<Instant>) {
 fn report(error: &LinkError, delay: Duration) {
     let message = &error.message;
     match error.fault {
-        LinkFault::Unavailable => tracing::warn!(message, ?delay, "no stream to the controller; trying again"),
+        LinkFault::Unavailable => {
+            tracing::warn!(message, ?delay, "no stream to the controller; trying again")
+        }
         LinkFault::Identity | LinkFault::Refused => {
-            tracing::error!(message, ?delay, "the controller refuses this agent; see `tradepost agents show` there");
+            tracing::error!(
+                message,
+                ?delay,
+                "the controller refuses this agent; see `tradepost agents show` there"
+            );
         }
     }
 }

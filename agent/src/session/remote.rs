@@ -67,7 +67,9 @@ pub(super) fn endpoint(address: &str) -> Result<Endpoint, LinkError> {
 async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, Status>>) -> Result<T, LinkError> {
     match tokio::time::timeout(limit, call).await {
         Ok(answer) => answer.map_err(|status| link_error(&status)),
-        Err(_) => Err(LinkError::unavailable(format!("the controller did not answer within {} s", limit.as_secs()))),
+        Err(_) => {
+            Err(LinkError::unavailable(format!("the controller did not answer within {} s", limit.as_secs())))
+        }
     }
 }
 
@@ -137,7 +139,8 @@ impl ControllerLink for RemoteController {
     }
 
     async fn acquire_permit(&self, request: &PermitRequest) -> Result<Granted, LinkError> {
-        let PermitRequest { request, run, intent, generation, epoch, baseline_sha256, fingerprint } = request.clone();
+        let PermitRequest { request, run, intent, generation, epoch, baseline_sha256, fingerprint } =
+            request.clone();
         let message = v1::AcquirePublishPermitRequest {
             permit_request_id: request,
             run: Some(convert::run_ref(run)),
@@ -158,10 +161,17 @@ impl ControllerLink for RemoteController {
         Ok(Granted { permit, ttl })
     }
 
-    async fn settle(&self, permit: PermitId, request: &PermitRequest, outcome: &Outcome) -> Result<(), LinkError> {
+    async fn settle(
+        &self,
+        permit: PermitId,
+        request: &PermitRequest,
+        outcome: &Outcome,
+    ) -> Result<(), LinkError> {
         use v1::settle_publication_request::Outcome as Wire;
         let outcome = match outcome.clone() {
-            Outcome::Confirmed(receipt) => Wire::Confirmed(v1::Confirmed { receipt: Some((*receipt).into()) }),
+            Outcome::Confirmed(receipt) => {
+                Wire::Confirmed(v1::Confirmed { receipt: Some((*receipt).into()) })
+            }
             Outcome::NotClicked(reason) => Wire::NotClicked(v1::NotClicked { reason }),
             Outcome::Uncertain(reason) => Wire::Uncertain(v1::Uncertain { reason }),
         };
@@ -209,7 +219,8 @@ mod tests {
         assert_eq!(fault(Status::unavailable("gone")), LinkFault::Unavailable);
         assert_eq!(fault(Status::unauthenticated("who?")), LinkFault::Identity);
         assert_eq!(fault(Status::aborted("busy")), LinkFault::Unavailable);
-        let details = ErrorDetails::with_error_info("STALE_RUN", "tradepost", std::collections::HashMap::new());
+        let details =
+            ErrorDetails::with_error_info("STALE_RUN", "tradepost", std::collections::HashMap::new());
         let stale = Status::with_error_details(Code::Aborted, "another run", details);
         assert_eq!(link_error(&stale).reason, "STALE_RUN");
         assert_eq!(fault(stale), LinkFault::Refused);

@@ -48,7 +48,10 @@ impl Settler {
             match self.link.settle(permit, request, outcome).await {
                 Ok(()) => break Answer::Accepted,
                 Err(error) if error.fault != LinkFault::Refused => {
-                    tracing::warn!(message = error.message, "the outcome of a publication is not reported yet");
+                    tracing::warn!(
+                        message = error.message,
+                        "the outcome of a publication is not reported yet"
+                    );
                     tokio::time::sleep(error.retry_after.unwrap_or_else(|| backoff.next_delay())).await;
                 }
                 Err(error) => {
@@ -85,7 +88,8 @@ impl Settler {
                     let permit = granted.permit;
                     let given = Record::Permit { request: name, permit, ttl: granted.ttl };
                     self.journal.append_async(given).await?;
-                    let outcome = Outcome::NotClicked(String::from("the permit's answer was lost; it was not used"));
+                    let outcome =
+                        Outcome::NotClicked(String::from("the permit's answer was lost; it was not used"));
                     self.journal.append_async(Record::Outcome { permit, outcome: outcome.clone() }).await?;
                     return self.settle(permit, &request, &outcome).await.map(drop);
                 }
@@ -94,7 +98,10 @@ impl Settler {
                 }
                 Err(error) => {
                     tracing::info!(reason = error.reason, "no permit was given for an earlier request");
-                    return self.journal.append_async(Record::PermitDenied { request: request.request }).await;
+                    return self
+                        .journal
+                        .append_async(Record::PermitDenied { request: request.request })
+                        .await;
                 }
             }
         }

@@ -112,7 +112,8 @@ pub fn on_frame(state: &mut State, frame: Inbound) -> Vec<Action> {
         Inbound::Welcome { epoch, heartbeat } => {
             let mut actions = vec![Action::Welcomed(epoch, heartbeat)];
             for run in state.runs.values().filter(|run| !run.forgotten) {
-                actions.extend(run.steps.iter().map(|step| Action::Send(Outbound::Step(run.key, step.clone()))));
+                actions
+                    .extend(run.steps.iter().map(|step| Action::Send(Outbound::Step(run.key, step.clone()))));
                 if let Stage::Ended(ending) = &run.stage {
                     actions.push(Action::Send(Outbound::Ended(run.key, ending.clone())));
                 }
@@ -121,11 +122,16 @@ pub fn on_frame(state: &mut State, frame: Inbound) -> Vec<Action> {
         }
         Inbound::Dispatch(dispatch) => on_dispatch(state, dispatch),
         Inbound::Undecodable(run, problem) => {
-            let message = format!("the controller asks for something that this agent does not understand ({problem}); update the agent");
+            let message = format!(
+                "the controller asks for something that this agent does not understand ({problem}); update the agent"
+            );
             let failure = Failure::new(FailureClass::Internal, "start", message);
             let ending = Ending::Failed(failure);
-            let stage = Stage::Ended(ending.clone());
-            state.runs.insert(run.job, Run { key: run, account: None, stage, steps: Vec::new(), forgotten: false });
+            let ended = Stage::Ended(ending.clone());
+            state.runs.insert(
+                run.job,
+                Run { key: run, account: None, stage: ended, steps: Vec::new(), forgotten: false },
+            );
             vec![Action::Send(Outbound::Acknowledge(run)), Action::Send(Outbound::Ended(run, ending))]
         }
         Inbound::Cancel(key) => match state.run(key) {
@@ -202,7 +208,9 @@ pub fn on_local(state: &mut State, event: Local) -> Vec<Action> {
             Vec::new()
         }
         Local::Step(key, step) => {
-            let Some(run) = state.runs.get_mut(&key.job).filter(|run| run.key == key) else { return Vec::new() };
+            let Some(run) = state.runs.get_mut(&key.job).filter(|run| run.key == key) else {
+                return Vec::new();
+            };
             if run.steps.len() >= STEPS_KEPT {
                 run.steps.remove(0);
             }
@@ -216,7 +224,9 @@ pub fn on_local(state: &mut State, event: Local) -> Vec<Action> {
             Vec::new()
         }
         Local::Ended(key, ending) => {
-            let Some(run) = state.runs.get_mut(&key.job).filter(|run| run.key == key) else { return Vec::new() };
+            let Some(run) = state.runs.get_mut(&key.job).filter(|run| run.key == key) else {
+                return Vec::new();
+            };
             if run.forgotten {
                 state.runs.remove(&key.job);
                 return Vec::new();

@@ -1,0 +1,189 @@
+//! The composition of a running agent.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tradepost_domain::failure::Failure;
+use tradepost_domain::id::BootId;
+use tradepost_runtime::clock::SystemClock;
+use tradepost_runtime::ids::Ids;
+use tradepost_runtime::tasks::{Drained, Tasks, termination_requested};
+use tradepost_runtime::tls;
+
+use crate::browser::Programs;
+use crate::config::Settings;
+use crate::credentials::Credentials;
+use crate::evidence::Spool;
+use crate::identity::{self, Identity, IdentityStore};
+use crate::journal::{self, Journal, Record};
+use crate::photos::Photos;
+use crate::platform::files::{self, Lock, LockError};
+use crate::platform::processes::{self, StillAlive};
+use crate::runner::chrome::LocalChrome;
+use crate::runner::{Kit, Runner};
+use crate::session::link::{ControllerLink, LinkError};
+use crate::session::live::Live;
+use crate::session::remote::RemoteController;
+use crate::session::settler::Settler;
+use crate::session::state;
+
+/// Events of runs that wait for the session.
+const EVENTS: usize = 1024;
+/// How long Chrome of an earlier process may take to end.
+const LEFTOVERS_WITHIN: Duration = Duration::from_secs(10);
+/// How long the first stream waits for what the journal still has to report.
+const RECOVER_BEFORE_STREAM: Duration = Duration::from_secs(10);
+
+/// Why the agent does not run; each is one line with the mend.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory.
+    #[error("cannot use the data directory {}: {source}; choose another with --data-dir", path.display())]
+    Data {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Another agent.
+    #[error("another agent runs with the data directory {}; end it, or choose another with --data-dir", .0.display())]
+    Running(PathBuf),
+    /// By the lock.
+    #[error(transparent)]
+    Lock(LockError),
+    /// By the identity.
+    #[error(transparent)]
+    Identity(#[from] identity::Error),
+    /// By TLS.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// The certificate has ended.
+    #[error("the agent's certificate is no longer valid; remove {} and enrol again with a new string", .0.display())]
+    Expired(PathBuf),
+    /// By the journal.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// Chrome is absent or does not fit.
+    #[error("{}", .0.message)]
+    Chrome(Failure),
+    /// Chrome of an earlier process.
+    #[error(transparent)]
+    Leftovers(#[from] StillAlive),
+    /// The controller's address.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The operating system.
+    #[error("cannot wait for the end: {0}")]
+    Signal(#[source] std::io::Error),
+}
+
+/// Takes the data directory for this process.
+pub fn claim(data: &Path) -> Result<Lock, Error> {
+    files::private_dir(data).map_err(|source| Error::Data { path: data.to_owned(), source })?;
+    files::lock(&data.join("agent.lock")).map_err(|error| match error {
+        LockError::Held { .. } => Error::Running(data.to_owned()),
+        LockError::Io { path: _, source } => Error::Data { path: data.to_owned(), source },
+    })
+}
+
+/// The agent's life, from its start to the end of its last run.
+pub async fn run(settings: &Settings, this_program: PathBuf) -> Result<(), Error> {
+    let config = &settings.config;
+    let data = &config.data_dir;
+    let _only_one = claim(data)?;
+    let (identity, key) = IdentityStore::new(data).load()?;
+    require_valid(&identity, data)?;
+    let programs = Programs::find(&settings.places).await.map_err(Error::Chrome)?;
+    let journal = open_journal(data).await?;
+    let link: Arc<dyn ControllerLink> =
+        Arc::new(RemoteController::new(&identity.agents_address, identity.tls(&key)?)?);
+    let version = programs.chrome_version.clone().unwrap_or_default();
+    let chrome = Arc::new(LocalChrome { programs, display: config.display(), this_program });
+    tracing::info!(agent = %identity.agent, name = identity.name, controller = identity.agents_address,
+        chrome = version, slots = config.slots, data = %data.display(), "agent started");
+
+    let (tasks, ids) = (Tasks::new(), Ids::from_system());
+    let settler = Settler { link: Arc::clone(&link), journal: Arc::clone(&journal), ids: ids.clone() };
+    recover(&tasks, &journal, &settler).await;
+    let io = |source| Error::Data { path: data.clone(), source };
+    let spool = Spool::open(data.join("evidence")).map_err(io)?;
+    let (events, from_runs) = mpsc::channel(EVENTS);
+    let (epoch, epochs) = watch::channel(None);
+    let clock = SystemClock::shared();
+    let boot = BootId(ids.uuid(clock.now()));
+    let kit = Kit {
+        agent: identity.agent,
+        data: data.clone(),
+        link: Arc::clone(&link),
+        journal,
+        settler,
+        spool: Arc::clone(&spool),
+        photos: Photos::open(data).map_err(io)?,
+        credentials: Credentials::new(data),
+        chrome,
+        epoch: epochs,
+        events,
+        clock,
+        ids: ids.clone(),
+        tasks: tasks.clone(),
+    };
+    let shutdown = tasks.shutdown_token();
+    let uploads = Arc::clone(&spool).upload_all(Arc::clone(&link), ids.clone(), shutdown.clone());
+    tasks.spawn("evidence", uploads);
+    let runs = Arc::new(Runner::new(Arc::new(kit)));
+    let state = state::State::new(boot, config.slots);
+    tasks.spawn("session", Live { link, runs, state, events: from_runs, epoch, ids, shutdown }.run());
+
+    termination_requested().await.map_err(Error::Signal)?;
+    tracing::info!("ending; runs past their click are finished first");
+    match tasks.drain(config.drain).await {
+        Drained::Clean => tracing::info!("ended"),
+        Drained::TimedOut(left) => tracing::warn!(left, "ended with work left; the journal has it"),
+    }
+    Ok(())
+}
+
+fn require_valid(identity: &Identity, data: &Path) -> Result<(), Error> {
+    let now = tradepost_runtime::clock::Clock::now(&SystemClock);
+    match identity.validity() {
+        Some(validity) if now < validity.until => Ok(()),
+        _ => Err(Error::Expired(data.join("identity"))),
+    }
+}
+
+/// Opens the journal and ends what an earlier process has left running.
+async fn open_journal(data: &Path) -> Result<Arc<Journal>, Error> {
+    let journal = Arc::new(Journal::open(&data.join("journal"))?);
+    let leftovers = journal.state().processes();
+    if !leftovers.is_empty() {
+        processes::end_all(&leftovers, LEFTOVERS_WITHIN).await?;
+        journal.append_async(Record::ProcessesEnded { processes: leftovers }).await?;
+    }
+    for run in journal.state().runs() {
+        journal.append_async(Record::RunEnded { run }).await?;
+    }
+    Ok(journal)
+}
+
+/// Reports what the journal has, before the first stream if the controller answers soon: it then knows what became of the
+/// last run when it hears that the run is gone.
+async fn recover(tasks: &Tasks, journal: &Journal, settler: &Settler) {
+    let recoveries = journal.state().recovery();
+    if recoveries.is_empty() {
+        return;
+    }
+    tracing::info!(open = recoveries.len(), "finishing what the last process has left");
+    let reporting = recoveries.into_iter().map(|recovery| {
+        let settler = settler.clone();
+        tasks.spawn("recovery", async move {
+            if let Err(error) = settler.recover(recovery).await {
+                tracing::error!(%error, "what the last process has left is not reported");
+            }
+        })
+    });
+    if tokio::time::timeout(RECOVER_BEFORE_STREAM, futures::future::join_all(reporting)).await.is_err() {
+        tracing::warn!("the controller does not answer yet; what is left is reported later");
+    }
+}
