@@ -39,6 +39,7 @@ if [ -z "${TRADEPOST_TEST_POSTGRES:-}" ]; then
     TRADEPOST_TEST_POSTGRES=$(deploy/postgres.sh start)
     export TRADEPOST_TEST_POSTGRES
 fi
+part "query caches" deploy/sqlx.sh --check
 part "tests" cargo nextest run --workspace
 part "examples in the documentation" cargo test --workspace --doc --quiet
 
