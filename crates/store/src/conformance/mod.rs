@@ -1,1 +1,58 @@
-//! The behaviour every engine must show: one list of cases, run on both.
+//! One list of cases that every engine must pass. An engine's test binary names a function that opens a fresh, migrated
+//! store and calls [`conformance_suite!`](crate::conformance_suite); each case becomes a test of its own.
+//!
+//! Cases go through the traits only. To add one: a function in the module of its noun, and its name in the list.
+
+pub mod agents;
+pub mod catalogue;
+pub mod claims;
+pub mod feed;
+pub mod tenancy;
+pub mod work;
+pub mod world;
+
+pub use self::world::World;
+
+/// Makes a test of each case. `$fresh` is an async function without arguments that returns
+/// `anyhow::Result<(guard, Arc<dyn Store>)>`; the guard is kept until the case ends.
+#[macro_export]
+macro_rules! conformance_suite {
+    ($fresh:path) => {
+        $crate::conformance_suite! { $fresh:
+            agents::a_user_gets_further_tokens_and_expired_ones_are_refused,
+            agents::enrolment_can_be_repeated_with_the_same_key_only,
+            agents::the_newest_stream_wins,
+            agents::a_rebound_account_takes_its_waiting_jobs_along,
+            catalogue::repeated_creation_returns_what_is_stored,
+            catalogue::a_listing_changes_at_its_version_only_and_is_not_deleted_under_a_posting,
+            catalogue::equal_contents_are_stored_once,
+            catalogue::pages_hold_every_row_once_while_others_insert,
+            claims::claims_follow_the_rules,
+            claims::an_uncertain_account_takes_no_other_publication,
+            claims::concurrent_claimers_never_claim_twice,
+            claims::heartbeats_extend_current_runs_only,
+            claims::sweeps_find_what_is_due,
+            feed::places_have_no_gaps_and_appear_in_order,
+            feed::repeated_steps_are_told_once,
+            feed::commits_wake_who_waits,
+            tenancy::another_workspace_sees_nothing,
+            work::a_publication_is_kept_from_queue_to_receipt,
+            work::a_change_is_whole_or_nothing,
+            work::an_older_stream_changes_nothing,
+            work::one_listing_has_one_open_posting_per_account,
+            work::one_intent_per_account_is_armed_and_one_per_item_confirmed,
+            work::lists_are_filtered_and_newest_first,
+        }
+    };
+    ($fresh:path: $($module:ident :: $case:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() -> anyhow::Result<()> {
+                let (_guard, store) = $fresh().await?;
+                $crate::conformance::$module::$case($crate::conformance::World::new(store.clone())).await?;
+                store.close().await;
+                Ok(())
+            }
+        )*
+    };
+}

@@ -1,0 +1,109 @@
+//! Opening and closing a file.
+
+use anyhow::{Context, Result};
+use sqlx::{Connection, SqliteConnection};
+use tradepost_store::conformance::World;
+use tradepost_store::conformance::world::START;
+use tradepost_store::Error;
+use tradepost_store_sqlite::open;
+
+use crate::{fresh, options};
+
+async fn refusal(url: &str) -> Result<String> {
+    match open(options(url)).await {
+        Err(Error::Setup(text)) => Ok(text),
+        Err(other) => Err(other.into()),
+        Ok(_) => anyhow::bail!("{url} was opened"),
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_is_explained_in_one_line() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let missing = refusal(&format!("sqlite:{}/no/such/x.db", home.path().display())).await?;
+    assert!(missing.contains("no/such of the database does not exist; create it"), "{missing}");
+    assert!(refusal("sqlite::memory:").await?.contains("write sqlite:PATH"));
+    let other = home.path().join("notes.txt");
+    std::fs::write(
+        &other,
+        "not a database, but long enough to look like a file with a header of some kind".repeat(9),
+    )?;
+    let other = refusal(&other.display().to_string()).await?;
+    assert!(other.contains("is no SQLite database; name another file"), "{other}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_controllers_cannot_share_a_file_and_the_next_one_may_follow() -> Result<()> {
+    let (database, store) = fresh().await?;
+    let refused = refusal(database.url()).await?;
+    assert!(refused.contains("is in use by another controller; stop it first"), "{refused}");
+    let tenant = World::new(store.clone()).tenant().await?;
+    store.close().await;
+    let late = World::new(store.clone()).tenant().await;
+    assert!(late.is_err_and(|error| error.to_string().contains("the database is closed")));
+    drop(store);
+    let store = open(options(database.url())).await?;
+    store.migrate().await?;
+    assert_eq!(store.last_event(tenant.workspace).await?, 0);
+    store.ping().await?;
+    store.close().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused() -> Result<()> {
+    let (database, store) = fresh().await?;
+    store.close().await;
+    let path = database.path().context("no path")?;
+    let mut conn = SqliteConnection::connect(&path.display().to_string()).await?;
+    sqlx::query("INSERT INTO _sqlx_migrations VALUES (9999, 'future', '', TRUE, x'00', 0)")
+        .execute(&mut conn)
+        .await?;
+    conn.close().await?;
+    drop(store);
+    let store = open(options(database.url())).await?;
+    let refused = store.migrate().await;
+    assert!(matches!(&refused, Err(Error::Setup(text)) if text.contains("newer version")), "{refused:?}");
+    store.close().await;
+    Ok(())
+}
+
+/// Calls that end before their answer leave the writer whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn abandoned_writes_do_no_harm() -> Result<()> {
+    let (_database, store) = fresh().await?;
+    let world = World::new(store.clone());
+    let tenant = world.tenant().await?;
+    let mut given_up = 0_u32;
+    for n in 0..200_u64 {
+        let account = world.new_account(tenant, None)?;
+        let limit = std::time::Duration::from_micros(n * 3);
+        if tokio::time::timeout(limit, store.add_account(account)).await.is_err() {
+            given_up += 1;
+        }
+    }
+    let kept = store.add_account(world.new_account(tenant, None)?).await?;
+    assert_eq!(store.find_account(tenant.workspace, kept.id).await?, Some(kept));
+    let events = store.list_events(tenant.workspace, 0, None, 1000).await?;
+    let accounts = store
+        .list_accounts(tenant.workspace, tradepost_store::PageRequest { limit: 1000, after: None })
+        .await?;
+    assert_eq!(events.len(), accounts.rows.len(), "each account with its event, {given_up} calls given up");
+    assert!(events.iter().all(|event| event.at == START));
+    store.close().await;
+    Ok(())
+}
+
+/// The driver's pragmas are what durability rests on.
+#[tokio::test]
+async fn the_file_is_in_wal_mode() -> Result<()> {
+    let (database, store) = fresh().await?;
+    let path = database.path().context("no path")?;
+    let mut conn = SqliteConnection::connect(&path.display().to_string()).await?;
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut conn).await?;
+    assert_eq!(mode, "wal");
+    conn.close().await?;
+    store.close().await;
+    Ok(())
+}
