@@ -97,7 +97,7 @@ impl Source {
             .collect()
     }
 
-    /// Lines that use one of `names`: as the beginning of a path (`sqlx::query`, `use sqlx;`, `::std::env`), or as a bare word.
+    /// Lines that use one of `names`: as the beginning of a path (`sqlx::query`, `use sqlx;`, `::std::fs`), or as a bare word.
     pub(crate) fn mentions(&self, names: &[&'static str]) -> Vec<(usize, &'static str)> {
         let mut found = Vec::new();
         for (index, line) in self.code.lines().enumerate() {
@@ -141,16 +141,11 @@ fn words<'a>(line: &'a str, name: &'a str) -> impl Iterator<Item = usize> + 'a {
 /// Whether the word that ends at `end` names the crate or path, and is no field or module of that name.
 fn is_use(line: &str, end: usize, name: &str) -> bool {
     let (before, after) = (&line[..end - name.len()], &line[end..]);
-    // What the environment does not tell: constants of the platform, and where this program lies.
-    let harmless = ["consts", "current_exe", "temp_dir", "split_paths", "join_paths", "current_dir"];
-    if name.starts_with("std::env")
-        && harmless.iter().any(|item| after.trim_start_matches("::").starts_with(item))
-    {
-        return false;
-    }
     match name {
         "unsafe" => after.trim_start().starts_with(['{', 'f', 'i', 't', 'e']) || after.trim().is_empty(),
         "SystemTime" | "Instant" => true,
+        // A path inside a crate: `std::env::var` and, after `use std::env`, `env::var`.
+        _ if name.contains("::") => !before.ends_with("::") || before.ends_with("std::"),
         _ if before.ends_with("::") => {
             before.trim_end_matches("::").ends_with([' ', '(', '<']) || before.trim() == "::"
         }
@@ -250,8 +245,8 @@ mod tests {
     #[test]
     fn paths_of_other_modules_are_not_mistaken() {
         let text = "let x = crate::config::tokio;\nuse crate::session::prost;\nuse my_tonic::x;\nimpl ::tonic::Y {}\n\
-                    unsafe { x() }\nlet unsafe_name = 1;\nstd::env::consts::OS;\nstd::env::var(x);\nuse std::env;\n";
-        let found = source(text).mentions(&["tokio", "prost", "tonic", "unsafe", "std::env"]);
+                    unsafe { x() }\nlet unsafe_name = 1;\nstd::env::consts::OS;\nx.map(std::env::var);\nenv::var(y);\nmy::env::var(z);\n";
+        let found = source(text).mentions(&["tokio", "prost", "tonic", "unsafe", "env::var"]);
         let lines: Vec<usize> = found.into_iter().map(|(line, _)| line).collect();
         assert_eq!(lines, [4, 5, 8, 9]);
     }
