@@ -1,1 +1,23 @@
-//! Tradepost.
+//! The Tradepost controller: owns everything in one database, streams jobs to agents, answers people and their tools.
+//!
+//! ```text
+//! grpc → service → { store traits, domain }      session, background → service      app names the engines
+//! ```
+//!
+//! - [`grpc`]: authenticate, convert, call a use case, convert.
+//! - [`service`]: use cases; every decision is the domain's.
+//! - [`session`]: live streams of agents.
+//! - [`background`]: what time alone brings about.
+//! - [`identity`]: the certificate authority.
+//! - [`app`]: puts them together; the only file that names a database engine.
+
+pub mod app;
+pub mod args;
+pub mod background;
+pub mod config;
+pub mod grpc;
+pub mod identity;
+pub mod metric;
+pub mod service;
+pub mod session;
+pub mod web;

@@ -1,1 +1,119 @@
-fn main() {}
+//! The controller's program: arguments, configuration, telemetry, build, run, drain.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use tradepost_controller::app::{self, App, Opener, Surroundings};
+use tradepost_controller::args::{Admin, Args, Command, ConfigCommand};
+use tradepost_controller::config::{Config, EXAMPLE};
+use tradepost_runtime::tasks::{self, Drained};
+use tradepost_runtime::{telemetry, tls};
+
+/// Wrong arguments or configuration; 1 is for everything else.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    tls::install_provider();
+    let args = Args::parse();
+    if let Some(Command::Config(ConfigCommand::Example)) = args.command {
+        return say(EXAMPLE.trim_end());
+    }
+    let config = match Config::load(&args) {
+        Ok(config) => config,
+        Err(error) => {
+            for problem in error.problems() {
+                complain(problem);
+            }
+            return ExitCode::from(USAGE);
+        }
+    };
+    if let Some(Command::Config(ConfigCommand::Check)) = args.command {
+        return say("the configuration is right");
+    }
+    let guard = match telemetry::init(&config.telemetry()) {
+        Ok(guard) => guard,
+        Err(error) => return complain(error),
+    };
+    let code = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(perform(args.command.unwrap_or(Command::Serve), config));
+            // A blocking call that hangs must not keep the process.
+            runtime.shutdown_timeout(Duration::from_secs(2));
+            code
+        }
+        Err(error) => complain(format_args!("cannot start the runtime: {error}")),
+    };
+    drop(guard);
+    code
+}
+
+async fn perform(command: Command, config: Config) -> ExitCode {
+    let performed = match command {
+        Command::Serve => serve(config).await,
+        Command::Admin(Admin::Create { email, workspace }) => create(&config, &email, &workspace).await,
+        // Both were answered before telemetry began.
+        Command::Config(_) => Ok(ExitCode::SUCCESS),
+    };
+    performed.unwrap_or_else(complain)
+}
+
+async fn serve(config: Config) -> Result<ExitCode, app::Error> {
+    let metrics = telemetry::install_metrics().map_err(|error| app::Error::Metrics(error.to_string()))?;
+    let app =
+        App::build(config, Surroundings { metrics: Some(metrics), ..Surroundings::of_system() }).await?;
+    tracing::info!(api = %app.api_address(), agents = %app.agents_address(), metrics = ?app.metrics_address(), "serving");
+    hint(&app);
+    let end = async {
+        if let Err(error) = tasks::termination_requested().await {
+            tracing::error!(%error, "cannot listen to signals; ending");
+        }
+    };
+    Ok(match app.run(end).await? {
+        Drained::Clean => ExitCode::SUCCESS,
+        Drained::TimedOut(left) => {
+            complain(format_args!("{left} tasks did not end in time and were cut off"))
+        }
+    })
+}
+
+async fn create(config: &Config, email: &str, workspace: &str) -> Result<ExitCode, app::Error> {
+    let core = app::open_core(config, &Surroundings::of_system(), Opener::Command).await?;
+    let created = core.create_operator(email, workspace).await;
+    core.store.close().await;
+    let (principal, token) = created?;
+    remark(format_args!(
+        "{} is {} of the workspace {:?}; the API token below is shown this once",
+        principal.email,
+        principal.role.name(),
+        principal.workspace_name
+    ));
+    Ok(say(&token))
+}
+
+#[expect(clippy::print_stderr, reason = "for people at the terminal")]
+fn hint(app: &App) {
+    eprintln!(
+        "controller ready api=https://{api} agents={agents} ca={ca} (a first API token: `controller admin create --email you@example.com`)",
+        api = app.api_address(),
+        agents = app.agents_address(),
+        ca = app.root_file().display()
+    );
+}
+
+#[expect(clippy::print_stderr, reason = "for people at the terminal")]
+fn remark(words: impl std::fmt::Display) {
+    eprintln!("{words}");
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+fn say(words: &str) -> ExitCode {
+    println!("{words}");
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stderr, reason = "one clear line for people at the terminal")]
+fn complain(words: impl std::fmt::Display) -> ExitCode {
+    eprintln!("controller: {words}");
+    ExitCode::FAILURE
+}

@@ -39,7 +39,7 @@ pub(crate) struct Backend {
     pub(crate) clock: SharedClock,
     pub(crate) tasks: Tasks,
     /// Keeps other controllers off the file as long as this one lives.
-    pub(crate) _lock: File,
+    pub(crate) _lock: Option<File>,
 }
 
 impl Backend {

@@ -13,4 +13,4 @@ mod shared;
 mod time;
 mod writer;
 
-pub use self::open::{Options, open};
+pub use self::open::{Options, open, open_beside};

@@ -37,8 +37,18 @@ pub struct Options {
 /// `Error::Setup` when the directory is missing or cannot be written, when the file is no SQLite database, or when
 /// another controller has it open.
 pub async fn open(options: Options) -> Result<Arc<dyn Store>, Error> {
+    let lock = lock(&path_of(&options.url)?)?;
+    open_with(options, Some(lock)).await
+}
+
+/// Opens the file for one short command, beside a controller that may have it open: SQLite itself keeps their writes
+/// apart. The controller does not hear of this command's writes, so they must be of a kind that nobody waits for.
+pub async fn open_beside(options: Options) -> Result<Arc<dyn Store>, Error> {
+    open_with(options, None).await
+}
+
+async fn open_with(options: Options, lock: Option<File>) -> Result<Arc<dyn Store>, Error> {
     let path = path_of(&options.url)?;
-    let lock = lock(&path)?;
     let base = SqliteConnectOptions::new()
         .filename(&path)
         .foreign_keys(true)

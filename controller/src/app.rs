@@ -1,0 +1,399 @@
+//! The composition root: the only file that names a database engine.
+//!
+//! [`App::build`] opens the database, makes or loads the identity and binds every socket; nothing runs yet, so tests
+//! learn the ports. [`App::run`] serves until told to end, then drains.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic_health::server::HealthReporter;
+use tradepost_domain::id::ControllerId;
+use tradepost_runtime::clock::{SharedClock, SystemClock};
+use tradepost_runtime::ids::Ids;
+use tradepost_runtime::tasks::{Drained, Tasks};
+use tradepost_runtime::telemetry::{self, Metrics};
+use tradepost_runtime::tls::{self, ClientAuth, Protocols, ReloadingServerConfig, TlsListener};
+use tradepost_store::Store;
+
+use crate::background::{self, Grace};
+use crate::config::{self, Config};
+use crate::grpc::layers::{Gate, Side};
+use crate::grpc::{self, Addresses, Api};
+use crate::identity::{self, Identity};
+use crate::service::Core;
+use crate::session::Sessions;
+use crate::{metric, web};
+
+/// HTTP/2 pings to silent peers, and how long their answer may take.
+const PING: Duration = Duration::from_secs(30);
+const PING_ANSWER: Duration = Duration::from_secs(10);
+/// A connection lives this long, ± 10 %.
+const CONNECTION_AGE: Duration = Duration::from_secs(3600);
+/// Then its calls get this long to end.
+const CONNECTION_GRACE: Duration = Duration::from_secs(30);
+/// Calls at once on one connection.
+const STREAMS_MAX: u32 = 200;
+/// Headers of one call, in bytes.
+const HEADERS_MAX: u32 = 16 * 1024;
+/// Servers' certificates are made anew this often.
+const CERTIFICATES: Duration = Duration::from_secs(24 * 3600);
+/// Connections to PostgreSQL; readers of SQLite.
+const PG_CONNECTIONS: u32 = 16;
+const SQLITE_READERS: u32 = 4;
+
+/// Why the controller cannot start or end well. Each is one line with the mend.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A folder cannot be made.
+    #[error("cannot create the data directory {path}: {source}; choose another with --data-dir", path = path.display())]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The database cannot be used.
+    #[error("database: {0}")]
+    Database(#[from] tradepost_store::Error),
+    /// The certificate authority cannot be used.
+    #[error(transparent)]
+    Identity(#[from] identity::Error),
+    /// TLS cannot be set up.
+    #[error("TLS: {0}")]
+    Tls(#[from] tls::Error),
+    /// A socket cannot be bound.
+    #[error("cannot listen on {address} for {what}: {source}; choose another with {flag}")]
+    Listen {
+        /// For whom.
+        what: &'static str,
+        /// Where.
+        address: String,
+        /// The flag that changes it.
+        flag: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Metrics cannot be recorded.
+    #[error("metrics: {0}")]
+    Metrics(String),
+    /// The services cannot be put together.
+    #[error("services: {0}")]
+    Services(String),
+    /// A use case failed.
+    #[error("{}", .0.message)]
+    Service(#[from] crate::service::Error),
+}
+
+/// What a process brings; tests bring their own.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The time.
+    pub clock: SharedClock,
+    /// Randomness.
+    pub ids: Ids,
+    /// How long leases of an earlier process are spared.
+    pub grace: Grace,
+    /// The recorder behind /metrics; none serves no metrics.
+    pub metrics: Option<Metrics>,
+}
+
+/// A controller that is ready to run.
+pub struct App {
+    core: Core,
+    sessions: Sessions,
+    identity: Arc<Identity>,
+    tasks: Tasks,
+    config: Config,
+    addresses: Addresses,
+    api: Listener,
+    agents: Listener,
+    metrics: Option<SocketAddr>,
+    grace: Grace,
+}
+
+struct Listener {
+    tls: TlsListener,
+    certificate: ReloadingServerConfig,
+    address: SocketAddr,
+}
+
+impl Surroundings {
+    /// Those of a real process.
+    pub fn of_system() -> Self {
+        Self { clock: SystemClock::shared(), ids: Ids::from_system(), grace: Grace::ForAgents, metrics: None }
+    }
+}
+
+/// Whether a controller or a short command opens the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opener {
+    /// A controller: the only one on an SQLite file.
+    Controller,
+    /// A command that may run beside a controller.
+    Command,
+}
+
+/// Opens the database of `config` and brings its schema up to date.
+pub async fn open_core(config: &Config, surroundings: &Surroundings, opener: Opener) -> Result<Core, Error> {
+    let Surroundings { clock, ids, .. } = surroundings.clone();
+    let path = config.data_dir.clone();
+    std::fs::create_dir_all(&path).map_err(|source| Error::DataDir { path, source })?;
+    let controller = ControllerId(ids.uuid(clock.now()));
+    let store = open_store(config.database_url(), controller, clock.clone(), opener).await?;
+    store.migrate().await?;
+    Ok(Core { store, clock, ids, controller })
+}
+
+async fn open_store(
+    url: String,
+    controller: ControllerId,
+    clock: SharedClock,
+    opener: Opener,
+) -> Result<Arc<dyn Store>, tradepost_store::Error> {
+    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        let options = tradepost_store_postgres::Options { url, max_connections: PG_CONNECTIONS, controller };
+        tradepost_store_postgres::open(options).await
+    } else if url.contains("://") && !url.starts_with("sqlite:") {
+        let engine = url.split(':').next().unwrap_or_default();
+        let words = format!(
+            "there is no engine for {engine}: addresses; write sqlite:PATH or postgres://user@host/name"
+        );
+        Err(tradepost_store::Error::Setup(words))
+    } else {
+        let options = tradepost_store_sqlite::Options { url, readers: SQLITE_READERS, clock };
+        match opener {
+            Opener::Controller => tradepost_store_sqlite::open(options).await,
+            Opener::Command => tradepost_store_sqlite::open_beside(options).await,
+        }
+    }
+}
+
+impl App {
+    /// Opens and binds everything; nothing is served yet.
+    pub async fn build(config: Config, surroundings: Surroundings) -> Result<Self, Error> {
+        let core = open_core(&config, &surroundings, Opener::Controller).await?;
+        let folder = config.identity_folder();
+        let (identity, made) = Identity::load_or_create(&folder, core.now())?;
+        if made {
+            tracing::info!(folder = %folder.display(), "a certificate authority was made");
+        }
+        let names = config.certificate_names();
+        let api = Listener::bind(&identity, &core, &names, Side::Api, config.api.listen).await?;
+        let agents = Listener::bind(&identity, &core, &names, Side::Agents, config.agents.listen).await?;
+        let addresses = Addresses {
+            api: told(config.api.public_address.as_ref(), api.address),
+            agents: told(config.agents.public_address.as_ref(), agents.address),
+        };
+        let tasks = Tasks::new();
+        let metrics = match surroundings.metrics {
+            Some(metrics) => serve_metrics(&config.metrics.listen, metrics, &tasks).await?,
+            None => None,
+        };
+        Ok(Self {
+            core,
+            sessions: Sessions::default(),
+            identity: Arc::new(identity),
+            tasks,
+            config,
+            addresses,
+            api,
+            agents,
+            metrics,
+            grace: surroundings.grace,
+        })
+    }
+
+    /// The bound address for people and tools.
+    pub fn api_address(&self) -> SocketAddr {
+        self.api.address
+    }
+
+    /// The bound address for agents.
+    pub fn agents_address(&self) -> SocketAddr {
+        self.agents.address
+    }
+
+    /// The bound address of the metrics, if they are served.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
+    /// The root's certificate, PEM: what clients trust.
+    pub fn root_pem(&self) -> &str {
+        self.identity.root_pem()
+    }
+
+    /// The file of the root's certificate.
+    pub fn root_file(&self) -> PathBuf {
+        self.config.identity_folder().join(identity::files::ROOT)
+    }
+
+    /// Use cases, for tests and tools beside the services.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// Serves until `end` resolves, then drains. Says whether everything ended in time.
+    pub async fn run(self, end: impl Future<Output = ()>) -> Result<Drained, Error> {
+        let api = Api {
+            core: self.core.clone(),
+            sessions: self.sessions.clone(),
+            identity: Arc::clone(&self.identity),
+            tasks: self.tasks.clone(),
+            addresses: self.addresses,
+        };
+        let (router, health) = grpc::api_router(&api, Gate::new(self.core.clone(), Side::Api))
+            .map_err(|status| Error::Services(status.message().to_owned()))?;
+        let router = router.merge(web::router(self.core.clone(), self.tasks.shutdown_token()));
+        report(&health, tonic_health::ServingStatus::Serving).await;
+        let agents = grpc::agents_router(&api, Gate::new(self.core.clone(), Side::Agents));
+        background::start(&self.core, &self.sessions, &self.tasks, self.grace);
+        let names = self.config.certificate_names();
+        let certificates =
+            [(self.api.certificate.clone(), Side::Api), (self.agents.certificate.clone(), Side::Agents)];
+        self.tasks.spawn(
+            "certificates",
+            renew(self.identity, self.core.clone(), names, certificates, self.tasks.clone()),
+        );
+        serve(&self.tasks, &self.core.ids, "api-server", router, self.api.tls);
+        serve(&self.tasks, &self.core.ids, "agents-server", agents, self.agents.tls);
+        end.await;
+        tracing::info!("draining");
+        report(&health, tonic_health::ServingStatus::NotServing).await;
+        let ids = self.core.ids.clone();
+        self.sessions.drain(|| Duration::from_secs(2).mul_f64(ids.unit()));
+        let drained = self.tasks.drain(self.config.drain).await;
+        self.core.store.close().await;
+        Ok(drained)
+    }
+}
+
+impl Listener {
+    async fn bind(
+        identity: &Identity,
+        core: &Core,
+        names: &[String],
+        side: Side,
+        address: SocketAddr,
+    ) -> Result<Self, Error> {
+        let certificate = ReloadingServerConfig::new(tls_config(identity, core, names, side)?);
+        let (what, flag) = match side {
+            Side::Api => ("people and tools", "--api-listen"),
+            Side::Agents => ("agents", "--agents-listen"),
+        };
+        let failed = |source| Error::Listen { what, flag, address: address.to_string(), source };
+        let tls = TlsListener::bind(address, certificate.clone()).await.map_err(failed)?;
+        let address = tls.local_addr().map_err(failed)?;
+        Ok(Self { tls, certificate, address })
+    }
+}
+
+fn tls_config(
+    identity: &Identity,
+    core: &Core,
+    names: &[String],
+    side: Side,
+) -> Result<rustls::ServerConfig, Error> {
+    let (chain, key) = identity.server(names, core.now())?;
+    Ok(match side {
+        Side::Api => tls::server_config(chain, key, Protocols::Tls12AndLater, ClientAuth::None)?,
+        Side::Agents => {
+            let auth = ClientAuth::required(identity.agent_roots()?);
+            tls::server_config(chain, key, Protocols::Tls13, auth)?
+        }
+    })
+}
+
+async fn serve_metrics(listen: &str, metrics: Metrics, tasks: &Tasks) -> Result<Option<SocketAddr>, Error> {
+    if listen.is_empty() {
+        return Ok(None);
+    }
+    let failed = |source| Error::Listen {
+        what: "metrics",
+        flag: "--metrics-listen",
+        address: listen.to_owned(),
+        source,
+    };
+    let address: SocketAddr = listen.parse().map_err(|_| {
+        failed(io::Error::new(io::ErrorKind::InvalidInput, "not an address such as 127.0.0.1:7445"))
+    })?;
+    metric::describe();
+    telemetry::metrics_server(address, metrics, tasks).await.map(Some).map_err(failed)
+}
+
+/// What clients are told: the public address, else the bound one; a wildcard becomes this host's name.
+fn told(public: Option<&String>, bound: SocketAddr) -> String {
+    match public {
+        Some(public) => public.clone(),
+        None if bound.ip().is_unspecified() => {
+            let host = config::host_name().unwrap_or_else(|| "localhost".to_owned());
+            format!("{host}:{}", bound.port())
+        }
+        None => bound.to_string(),
+    }
+}
+
+async fn report(health: &HealthReporter, status: tonic_health::ServingStatus) {
+    health.set_service_status("", status).await;
+    for service in ["tradepost.v1.PostingService", "tradepost.v1.AgentSessionService"] {
+        health.set_service_status(service, status).await;
+    }
+}
+
+fn serve(tasks: &Tasks, ids: &Ids, name: &'static str, router: Router, listener: TlsListener) {
+    let server = Server::builder()
+        .accept_http1(true)
+        .http2_keepalive_interval(Some(PING))
+        .http2_keepalive_timeout(Some(PING_ANSWER))
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_max_header_list_size(HEADERS_MAX)
+        .max_connection_age(CONNECTION_AGE.mul_f64(0.9 + 0.2 * ids.unit()))
+        .max_connection_age_grace(CONNECTION_GRACE)
+        .add_routes(Routes::from(router));
+    let incoming = listener.accept(tasks);
+    let shutdown = tasks.shutdown_token().cancelled_owned();
+    tasks.spawn(name, async move {
+        if let Err(error) = server.serve_with_incoming_shutdown(incoming, shutdown).await {
+            tracing::error!(%error, server = name, "a server ended");
+        }
+    });
+}
+
+/// Keeps the servers' certificates fresh; open connections stay as they are.
+async fn renew(
+    identity: Arc<Identity>,
+    core: Core,
+    names: Vec<String>,
+    certificates: [(ReloadingServerConfig, Side); 2],
+    tasks: Tasks,
+) {
+    let shutdown = tasks.shutdown_token();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(CERTIFICATES) => {}
+        }
+        for (certificate, side) in &certificates {
+            match tls_config(&identity, &core, &names, *side) {
+                Ok(fresh) => certificate.store(fresh),
+                Err(error) => tracing::error!(%error, "a server's certificate could not be made anew"),
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App")
+            .field("api", &self.api.address)
+            .field("agents", &self.agents.address)
+            .finish_non_exhaustive()
+    }
+}

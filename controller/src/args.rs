@@ -1,0 +1,79 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use clap::{Parser, Subcommand};
+
+/// The Tradepost controller.
+#[derive(Debug, Parser)]
+#[command(name = "controller", version = VERSION.as_str(), about, disable_help_subcommand = true)]
+pub struct Args {
+    /// A configuration file (TOML); see `controller config example`.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// sqlite:PATH or postgres://… [default: tradepost.db in the data directory]
+    #[arg(long, global = true, value_name = "URL")]
+    pub database: Option<String>,
+    /// Where the controller keeps its files [default: the user's data directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Folder of the certificate authority, shared by controllers on one database [default: identity in the data directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub identity_dir: Option<PathBuf>,
+    /// Address for people and tools [default: 127.0.0.1:7443]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub api_listen: Option<SocketAddr>,
+    /// Address for agents [default: 127.0.0.1:7444]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub agents_listen: Option<SocketAddr>,
+    /// Address for metrics; empty for none [default: 127.0.0.1:7445]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub metrics_listen: Option<String>,
+    /// Which log lines, e.g. info or warn,tradepost_controller=debug [default: info]
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// What to do; without it, serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve until told to end.
+    Serve,
+    /// Manage this installation.
+    #[command(subcommand)]
+    Admin(Admin),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Manage this installation.
+#[derive(Debug, Subcommand)]
+pub enum Admin {
+    /// Make an operator, or one more token for an existing user; prints the API token once.
+    Create {
+        /// The user's e-mail address.
+        #[arg(long)]
+        email: String,
+        /// The workspace: an existing one of that name is joined, else it is made.
+        #[arg(long, default_value = "default")]
+        workspace: String,
+    },
+}
+
+/// Look at the configuration.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ConfigCommand {
+    /// Read it and say whether it is right.
+    Check,
+    /// Print a commented example.
+    Example,
+}
+
+/// Version and commit.
+static VERSION: LazyLock<String> = LazyLock::new(tradepost_runtime::build::describe);

@@ -1,0 +1,76 @@
+//! Handing ready jobs to attached agents, and keeping their streams current.
+
+use tradepost_domain::id::AgentId;
+use tradepost_store::Claim;
+
+use crate::metric;
+use crate::service::{Core, Result};
+use crate::session::{Sessions, convert};
+
+/// Jobs claimed at once.
+const CLAIM: u32 = 64;
+
+/// Claims what the attached agents can take, and sends it to them. A job whose dispatch is lost comes back by its lease.
+pub(super) async fn round(core: &Core, sessions: &Sessions) -> Result<()> {
+    loop {
+        let agents = sessions.free();
+        if agents.is_empty() {
+            return Ok(());
+        }
+        let claimed = core.store.claim_jobs(Claim { agents, limit: CLAIM }, core.now()).await?;
+        let full = claimed.len() >= usize::try_from(CLAIM).unwrap_or(usize::MAX);
+        for job in claimed {
+            let (agent, id, kind) = (job.agent, job.id, job.kind);
+            let Some(assignment) = core.assignment(job).await? else { continue };
+            let run = (id, assignment.run_lease);
+            match sessions.dispatch(agent, run, convert::dispatch(assignment)) {
+                Ok(()) => {
+                    tracing::info!(job = %id, %agent, run_lease = run.1.0, kind = kind.name(), "a job was dispatched");
+                    metric::dispatched(kind.name());
+                }
+                Err(reason) => {
+                    tracing::info!(job = %id, %agent, ?reason, "a dispatch was not sent; its lease ends soon");
+                }
+            }
+        }
+        if !full {
+            return Ok(());
+        }
+    }
+}
+
+/// Records that the attached agents live, and ends the streams that are not their agents' newest.
+pub(super) async fn touch(core: &Core, sessions: &Sessions) -> Result<()> {
+    let attached = sessions.attached();
+    if attached.is_empty() {
+        return Ok(());
+    }
+    for agent in core.store.touch_agents(&attached, core.now()).await? {
+        sessions.cut(agent, "the agent is attached elsewhere, or was revoked");
+    }
+    Ok(())
+}
+
+/// Tells an agent of runs whose end a person wishes.
+pub(super) async fn cancel_wishes(core: &Core, sessions: &Sessions, agent: AgentId) -> Result<()> {
+    for job in core.store.list_agent_runs(agent).await? {
+        if let (true, Some(run_lease)) = (job.cancel_requested, job.run_lease)
+            && let Err(reason) = sessions.send(agent, convert::cancel((job.id, run_lease)))
+        {
+            tracing::debug!(%agent, ?reason, "a wish to cancel was not sent; the next beat tells it");
+        }
+    }
+    Ok(())
+}
+
+/// Ends the stream of an agent that attached elsewhere or was revoked.
+pub(super) async fn check_session(core: &Core, sessions: &Sessions, agent: AgentId) -> Result<()> {
+    let Some((_, epoch)) = sessions.attached().into_iter().find(|(attached, _)| *attached == agent) else {
+        return Ok(());
+    };
+    let stale = core.store.touch_agents(&[(agent, epoch)], core.now()).await?;
+    if stale.contains(&agent) {
+        sessions.cut(agent, "the agent is attached elsewhere, or was revoked");
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Background tasks: each works from the full state, takes no input, and may run anywhere, any number of times.
+//!
+//! To add one: its round in `service`, its line in [`start`].
+
+mod dispatch;
+mod driver;
+mod hints;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tradepost_runtime::tasks::Tasks;
+
+use self::driver::Driver;
+use crate::metric;
+use crate::service::Core;
+use crate::session::Sessions;
+
+/// Agents that were heard of are recorded this often.
+const TOUCH: Duration = Duration::from_secs(5);
+/// Without a hint, jobs that became ready are looked for this often.
+const DISPATCH: Duration = Duration::from_secs(1);
+/// Leases and permits whose time has passed are looked for this often.
+const SWEEP: Duration = Duration::from_secs(1);
+/// After a start, agents get this long to come back with their runs before leases are ended.
+const GRACE: Duration = Duration::from_secs(10);
+/// Jobs are counted this often.
+const COUNT: Duration = Duration::from_secs(10);
+
+/// When leases of a time before this process may be ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grace {
+    /// After agents had time to come back.
+    ForAgents,
+    /// At once: tests.
+    None,
+}
+
+/// Starts every background task.
+pub fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, grace: Grace) {
+    let driver = Driver { tasks: tasks.clone(), ids: core.ids.clone() };
+    let wake = Arc::new(Notify::new());
+    hints::start(core, sessions, tasks, &wake);
+    let grace = if grace == Grace::None { Duration::ZERO } else { GRACE };
+    let (core_, sessions_) = (core.clone(), sessions.clone());
+    driver.spawn("dispatch", Duration::ZERO, DISPATCH, wake, move || {
+        let (core, sessions) = (core_.clone(), sessions_.clone());
+        async move { dispatch::round(&core, &sessions).await }
+    });
+    let core_ = core.clone();
+    driver.spawn("leases", grace, SWEEP, Arc::default(), move || {
+        let core = core_.clone();
+        async move { core.sweep_leases().await.map(drop) }
+    });
+    let core_ = core.clone();
+    driver.spawn("overdue-permits", Duration::ZERO, SWEEP, Arc::default(), move || {
+        let core = core_.clone();
+        async move { core.sweep_overdue().await.map(drop) }
+    });
+    let (core_, sessions_) = (core.clone(), sessions.clone());
+    driver.spawn("touch", Duration::ZERO, TOUCH, Arc::default(), move || {
+        let (core, sessions) = (core_.clone(), sessions_.clone());
+        async move { dispatch::touch(&core, &sessions).await }
+    });
+    let (core_, sessions_) = (core.clone(), sessions.clone());
+    driver.spawn("counts", Duration::ZERO, COUNT, Arc::default(), move || {
+        let (core, sessions) = (core_.clone(), sessions_.clone());
+        async move {
+            metric::jobs(&core.store.count_jobs().await?);
+            metric::attached(sessions.count());
+            Ok(())
+        }
+    });
+}

@@ -1,0 +1,265 @@
+//! The controller's configuration. The comment of each key is its reference.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tradepost_runtime::config::{self, Sources};
+use tradepost_runtime::telemetry::{self, LogFormat};
+
+use crate::args::Args;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Where the controller keeps its files. Default: the user's data directory.
+    pub data_dir: PathBuf,
+    /// Folder of the certificate authority; controllers on one database share one. Default: `identity` in `data_dir`.
+    pub identity_dir: Option<PathBuf>,
+    /// The database.
+    pub database: Database,
+    /// The listener for people, tools and browsers.
+    pub api: Api,
+    /// The listener for agents.
+    pub agents: Agents,
+    /// The listener for metrics.
+    pub metrics: Metrics,
+    /// Logs.
+    pub log: Log,
+    /// Traces.
+    pub traces: Traces,
+    /// How long a shutdown may take before what is left is cut off.
+    #[serde(with = "config::duration")]
+    pub drain: Duration,
+}
+
+/// The database.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(default)]
+pub struct Database {
+    /// `sqlite:PATH` or `postgres://…`. Default: `tradepost.db` in `data_dir`. May be given as `url_file`.
+    pub url: Option<SecretString>,
+}
+
+/// The listener for people, tools and browsers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Api {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// What clients are told to reach it by, as host:port. Default: the address it listens on.
+    pub public_address: Option<String>,
+    /// Further names and addresses in its certificate, beside localhost, this host's name and the listening address.
+    pub names: Vec<String>,
+}
+
+/// The listener for agents.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Agents {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// What agents are told to reach it by, as host:port. Default: the address it listens on.
+    pub public_address: Option<String>,
+}
+
+/// The listener for metrics.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Metrics {
+    /// Address and port; without authentication, so keep it on this machine. Empty: no metrics are served.
+    pub listen: String,
+}
+
+/// Logs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Log {
+    /// `auto` (pretty on a terminal, else JSON), `pretty` or `json`.
+    pub format: LogFormat,
+    /// Which lines, e.g. `info` or `warn,tradepost_controller=debug`.
+    pub filter: String,
+}
+
+/// Traces.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Traces {
+    /// OTLP over gRPC, e.g. `http://127.0.0.1:4317`. Default: nothing is exported.
+    pub otlp_endpoint: Option<String>,
+    /// The share of new traces that is exported, 0 to 1.
+    pub sample_ratio: f64,
+}
+
+/// A commented example with every key at its default; see `controller config example`.
+pub const EXAMPLE: &str = include_str!("config/example.toml");
+
+// === impl Config ===
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: default_data_dir(),
+            identity_dir: None,
+            database: Database::default(),
+            api: Api::default(),
+            agents: Agents::default(),
+            metrics: Metrics::default(),
+            log: Log::default(),
+            traces: Traces::default(),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], 7443).into(), public_address: None, names: Vec::new() }
+    }
+}
+
+impl Default for Agents {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], 7444).into(), public_address: None }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: String::from("127.0.0.1:7445") }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Auto, filter: String::from("info") }
+    }
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self { otlp_endpoint: None, sample_ratio: 1.0 }
+    }
+}
+
+impl Config {
+    /// From file, environment and flags.
+    pub fn load(args: &Args) -> Result<Self, config::Error> {
+        let mut sources =
+            Sources::new("controller").secret("database.url").environment(config::process_env());
+        if let Some(file) = &args.config {
+            sources = sources.file(file);
+        }
+        let path = |given: &Option<PathBuf>| given.as_ref().map(|path| path.display().to_string());
+        sources
+            .flag("--database", "database.url", args.database.as_ref())
+            .flag("--data-dir", "data_dir", path(&args.data_dir))
+            .flag("--identity-dir", "identity_dir", path(&args.identity_dir))
+            .flag("--api-listen", "api.listen", args.api_listen)
+            .flag("--agents-listen", "agents.listen", args.agents_listen)
+            .flag("--metrics-listen", "metrics.listen", args.metrics_listen.as_ref())
+            .flag("--log", "log.filter", args.log.as_ref())
+            .load()
+    }
+
+    /// The database's address.
+    pub fn database_url(&self) -> String {
+        match &self.database.url {
+            Some(url) => url.expose_secret().to_owned(),
+            None => format!("sqlite:{}", self.data_dir.join("tradepost.db").display()),
+        }
+    }
+
+    /// The folder of the certificate authority.
+    pub fn identity_folder(&self) -> PathBuf {
+        self.identity_dir.clone().unwrap_or_else(|| self.data_dir.join("identity"))
+    }
+
+    /// The telemetry of the process.
+    pub fn telemetry(&self) -> telemetry::Options {
+        telemetry::Options {
+            log_format: self.log.format,
+            filter: self.log.filter.clone(),
+            otlp_endpoint: self.traces.otlp_endpoint.clone(),
+            sample_ratio: self.traces.sample_ratio,
+            ..telemetry::Options::new("tradepost-controller")
+        }
+    }
+
+    /// Every name and address of the servers' certificates.
+    pub fn certificate_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+        names.extend(host_name());
+        for address in [self.api.listen, self.agents.listen] {
+            if !address.ip().is_unspecified() {
+                names.push(address.ip().to_string());
+            }
+        }
+        for public in [&self.api.public_address, &self.agents.public_address].into_iter().flatten() {
+            let host = public.rsplit_once(':').map_or(public.as_str(), |(host, _)| host);
+            names.push(host.trim_start_matches('[').trim_end_matches(']').to_owned());
+        }
+        names.extend(self.api.names.iter().cloned());
+        let mut seen = std::collections::HashSet::new();
+        names.retain(|name| !name.is_empty() && seen.insert(name.clone()));
+        names
+    }
+}
+
+/// `$XDG_DATA_HOME/tradepost`, or the platform's like.
+fn default_data_dir() -> PathBuf {
+    let variables: std::collections::HashMap<String, String> = config::process_env().collect();
+    let set = |name: &str| variables.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = || set("HOME").or_else(|| set("USERPROFILE"));
+    let base = if cfg!(windows) {
+        set("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        home().map(|home| home.join("Library/Application Support"))
+    } else {
+        set("XDG_DATA_HOME").or_else(|| home().map(|home| home.join(".local/share")))
+    };
+    base.unwrap_or_else(|| PathBuf::from(".")).join("tradepost").join("controller")
+}
+
+/// This machine's name, where it can be found without asking a network.
+pub fn host_name() -> Option<String> {
+    let of_environment = config::process_env()
+        .find(|(name, _)| matches!(name.as_str(), "HOSTNAME" | "COMPUTERNAME"))
+        .map(|(_, value)| value);
+    let name = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).ok().or(of_environment)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    let name = name.trim().to_owned();
+    (!name.is_empty() && name.bytes().all(plain)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_the_default() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("example.toml");
+        std::fs::write(&file, EXAMPLE).expect("written");
+        let loaded: Config =
+            Sources::new("controller").file(&file).load().unwrap_or_else(|error| panic!("{error}"));
+        let default = Config::default();
+        assert_eq!((loaded.api.listen, loaded.agents.listen), (default.api.listen, default.agents.listen));
+        assert_eq!(loaded.metrics.listen, default.metrics.listen);
+        assert_eq!((loaded.drain, loaded.log.filter), (default.drain, default.log.filter));
+    }
+
+    #[test]
+    fn certificate_names_hold_what_clients_are_told() {
+        let mut config = Config::default();
+        config.api.public_address = Some("post.example.com:443".into());
+        config.agents.public_address = Some("[2001:db8::1]:7444".into());
+        let names = config.certificate_names();
+        for name in ["localhost", "127.0.0.1", "post.example.com", "2001:db8::1"] {
+            assert!(names.iter().any(|known| known == name), "{name} is missing in {names:?}");
+        }
+    }
+}

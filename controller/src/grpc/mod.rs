@@ -1,0 +1,128 @@
+//! The services as clients see them: authenticate, convert, call the use case, convert. No logic.
+//!
+//! - [`methods`]: who may call what, default deny.
+//! - [`layers`]: what happens around every call: span, metrics, panics, deadline, authentication.
+//! - [`status`]: the one conversion of errors.
+//!
+//! To add a method: its handler in the file of its service, its row in [`methods`].
+
+mod account;
+mod agent;
+mod auth;
+mod chunks;
+mod enrolment;
+mod event;
+mod evidence;
+mod job;
+pub mod layers;
+mod listing;
+pub mod methods;
+mod permit;
+mod photo;
+mod posting;
+mod session;
+pub mod status;
+
+use std::sync::Arc;
+
+use axum::Router;
+use tonic::service::Routes;
+use tonic::{Request, Status};
+use tonic_web::GrpcWebLayer;
+use tradepost_domain::field::Violations;
+use tradepost_domain::id::AgentId;
+use tradepost_proto::v1;
+use tradepost_runtime::tasks::Tasks;
+use tradepost_store::Principal;
+
+use crate::identity::Identity;
+use crate::service::Core;
+use crate::session::Sessions;
+
+/// Hard limit of any message, both ways.
+const MESSAGE_MAX: usize = 4 * 1024 * 1024;
+
+/// What the handlers need.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// Use cases.
+    pub core: Core,
+    /// Attached agents.
+    pub sessions: Sessions,
+    /// The certificate authority.
+    pub identity: Arc<Identity>,
+    /// Tasks of streams.
+    pub tasks: Tasks,
+    /// Addresses to tell clients.
+    pub addresses: Addresses,
+}
+
+/// Where others reach this controller, as host:port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// The api listener.
+    pub api: String,
+    /// The agents listener.
+    pub agents: String,
+}
+
+/// Builds a server of the generated kind with the limits of this controller.
+macro_rules! limited {
+    ($module:ident::$server:ident, $api:expr) => {
+        v1::$module::$server::new($api.clone())
+            .max_decoding_message_size(MESSAGE_MAX)
+            .max_encoding_message_size(MESSAGE_MAX)
+    };
+}
+
+/// The services for people and their tools, gRPC and gRPC-web.
+pub fn api_router(
+    api: &Api,
+    gate: layers::Gate,
+) -> Result<(Router, tonic_health::server::HealthReporter), Status> {
+    use tonic_health::pb::FILE_DESCRIPTOR_SET as HEALTH;
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(tradepost_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(HEALTH)
+        .build_v1()
+        .map_err(|error| Status::internal(error.to_string()))?;
+    let routes = Routes::new(health)
+        .add_service(reflection)
+        .add_service(limited!(auth_service_server::AuthServiceServer, api))
+        .add_service(limited!(account_service_server::AccountServiceServer, api))
+        .add_service(limited!(listing_service_server::ListingServiceServer, api))
+        .add_service(limited!(photo_service_server::PhotoServiceServer, api))
+        .add_service(limited!(posting_service_server::PostingServiceServer, api))
+        .add_service(limited!(job_service_server::JobServiceServer, api))
+        .add_service(limited!(agent_service_server::AgentServiceServer, api))
+        .add_service(limited!(enrolment_service_server::EnrolmentServiceServer, api))
+        .add_service(limited!(event_service_server::EventServiceServer, api));
+    let router = gate.around(routes.into_axum_router()).layer(GrpcWebLayer::new());
+    Ok((router, reporter))
+}
+
+/// The services for agents, over mutual TLS only.
+pub fn agents_router(api: &Api, gate: layers::Gate) -> Router {
+    let routes = Routes::new(limited!(agent_session_service_server::AgentSessionServiceServer, api))
+        .add_service(limited!(publish_permit_service_server::PublishPermitServiceServer, api))
+        .add_service(limited!(evidence_service_server::EvidenceServiceServer, api));
+    gate.around(routes.into_axum_router())
+}
+
+/// Who asks. The layers have put it there for every method that asks for a token.
+fn caller<T>(request: &Request<T>) -> Result<Principal, Status> {
+    let found = request.extensions().get::<Principal>().cloned();
+    found.ok_or_else(|| status::from(crate::service::Error::internal("a handler ran without authentication")))
+}
+
+/// Which agent asks, by its certificate. The layers have put it there.
+fn calling_agent<T>(request: &Request<T>) -> Result<AgentId, Status> {
+    let found = request.extensions().get::<AgentId>().copied();
+    found.ok_or_else(|| status::from(crate::service::Error::internal("a handler ran without a certificate")))
+}
+
+/// The converted request, or all of its violations.
+fn checked<T>(violations: Violations, value: Option<T>) -> Result<T, Status> {
+    violations.into_result(|| value).map_err(|violations| status::from(violations.into()))
+}

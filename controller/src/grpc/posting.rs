@@ -1,0 +1,141 @@
+//! PostingService.
+
+use tonic::{Request, Response, Status, async_trait};
+use tradepost_domain::field::Violations;
+use tradepost_domain::id::PostingId;
+use tradepost_domain::posting::Posting;
+use tradepost_domain::publish::PublishedItem;
+use tradepost_proto::v1::posting_service_server::PostingService;
+use tradepost_proto::v1::resolve_posting_request;
+use tradepost_proto::{convert, v1};
+use tradepost_store::PostingFilter;
+
+use super::{Api, caller, checked, status};
+use crate::service::page::{Page, Query};
+use crate::service::posting::{Finding, NewPosting};
+
+impl Api {
+    async fn show(&self, posting: Posting) -> Result<Option<v1::Posting>, Status> {
+        let shown = self.core.waiting_for(vec![posting]).await.map_err(status::from)?;
+        Ok(shown.into_iter().next().map(|(posting, waiting)| v1::Posting::waiting(posting, waiting)))
+    }
+}
+
+#[async_trait]
+impl PostingService for Api {
+    async fn create_posting(
+        &self,
+        request: Request<v1::CreatePostingRequest>,
+    ) -> Result<Response<v1::CreatePostingResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::CreatePostingRequest { request_id, listing_id, account_id, priority } = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = convert::request_id(&mut violations, &request_id);
+        let listing = convert::id(&mut violations, "listing_id", &listing_id);
+        let account = convert::id(&mut violations, "account_id", &account_id);
+        let ((request, listing), account) = checked(violations, request_id.zip(listing).zip(account))?;
+        let new = NewPosting { request, listing, account, priority };
+        let posting = self.core.create_posting(&caller, new).await.map_err(status::from)?;
+        Ok(Response::new(v1::CreatePostingResponse { posting: self.show(posting).await? }))
+    }
+
+    async fn get_posting(
+        &self,
+        request: Request<v1::GetPostingRequest>,
+    ) -> Result<Response<v1::GetPostingResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::GetPostingRequest { id } = request.into_inner();
+        let posting = self.core.posting(&caller, posting_id("id", &id)?).await.map_err(status::from)?;
+        Ok(Response::new(v1::GetPostingResponse { posting: self.show(posting).await? }))
+    }
+
+    async fn list_postings(
+        &self,
+        request: Request<v1::ListPostingsRequest>,
+    ) -> Result<Response<v1::ListPostingsResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::ListPostingsRequest { page_size, page_token, account_id, state } = request.into_inner();
+        let mut violations = Violations::new();
+        let account = convert::optional_id(&mut violations, "account_id", &account_id);
+        let state = convert::optional(&mut violations, "state", state);
+        let filter = checked(violations, Some(PostingFilter { state, account }))?;
+        let query = Query { size: page_size, token: page_token };
+        let Page { rows, next_token } =
+            self.core.postings(&caller, filter, &query).await.map_err(status::from)?;
+        let shown = self.core.waiting_for(rows).await.map_err(status::from)?;
+        Ok(Response::new(v1::ListPostingsResponse {
+            postings: shown
+                .into_iter()
+                .map(|(posting, waiting)| v1::Posting::waiting(posting, waiting))
+                .collect(),
+            next_page_token: next_token,
+        }))
+    }
+
+    async fn cancel_posting(
+        &self,
+        request: Request<v1::CancelPostingRequest>,
+    ) -> Result<Response<v1::CancelPostingResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::CancelPostingRequest { id } = request.into_inner();
+        let posting =
+            self.core.cancel_posting(&caller, posting_id("id", &id)?).await.map_err(status::from)?;
+        Ok(Response::new(v1::CancelPostingResponse { posting: self.show(posting).await? }))
+    }
+
+    async fn retry_posting(
+        &self,
+        request: Request<v1::RetryPostingRequest>,
+    ) -> Result<Response<v1::RetryPostingResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::RetryPostingRequest { id } = request.into_inner();
+        let posting = self.core.retry_posting(&caller, posting_id("id", &id)?).await.map_err(status::from)?;
+        Ok(Response::new(v1::RetryPostingResponse { posting: self.show(posting).await? }))
+    }
+
+    async fn resolve_posting(
+        &self,
+        request: Request<v1::ResolvePostingRequest>,
+    ) -> Result<Response<v1::ResolvePostingResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::ResolvePostingRequest { id, finding } = request.into_inner();
+        let mut violations = Violations::new();
+        let id = convert::id(&mut violations, "id", &id);
+        let finding = match finding {
+            None => {
+                violations.push(
+                    "finding",
+                    "is missing; say that it is published, with its item, or that it is not",
+                );
+                None
+            }
+            Some(resolve_posting_request::Finding::NotPublished(v1::NotPublished {})) => {
+                Some(Finding::NotPublished)
+            }
+            Some(resolve_posting_request::Finding::Published(item)) => PublishedItem::try_from(item)
+                .map_err(|found| violations.0.extend(found.0))
+                .ok()
+                .map(|item| Finding::Published(PublishedItem { strategy: String::from("person"), ..item })),
+        };
+        let (id, finding) = checked(violations, id.zip(finding))?;
+        let posting = self.core.resolve_posting(&caller, id, finding).await.map_err(status::from)?;
+        Ok(Response::new(v1::ResolvePostingResponse { posting: self.show(posting).await? }))
+    }
+
+    async fn get_receipt(
+        &self,
+        request: Request<v1::GetReceiptRequest>,
+    ) -> Result<Response<v1::GetReceiptResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::GetReceiptRequest { posting_id: id } = request.into_inner();
+        let receipt =
+            self.core.receipt(&caller, posting_id("posting_id", &id)?).await.map_err(status::from)?;
+        Ok(Response::new(v1::GetReceiptResponse { receipt: Some(receipt.into()) }))
+    }
+}
+
+fn posting_id(field: &str, text: &str) -> Result<PostingId, Status> {
+    let mut violations = Violations::new();
+    let id = convert::id(&mut violations, field, text);
+    checked(violations, id)
+}

@@ -1,0 +1,125 @@
+//! The authority's files. They appear all at once or not at all: written beside the folder, then renamed.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+
+/// The root's certificate: what the CLI and agents trust.
+pub const ROOT: &str = "ca.pem";
+/// The agents CA's certificate.
+pub const AGENTS_CA: &str = "agents-ca.pem";
+const ROOT_KEY: &str = "ca.key";
+const AGENTS_KEY: &str = "agents-ca.key";
+
+/// The contents, PEM.
+pub(super) struct Files {
+    pub(super) root_pem: String,
+    pub(super) root_key_pem: String,
+    pub(super) agents_ca_pem: String,
+    pub(super) agents_key_pem: String,
+}
+
+/// The files of `folder`; none when there are none.
+pub(super) fn load(folder: &Path) -> Result<Option<Files>, Error> {
+    if !folder.join(ROOT).exists() {
+        return Ok(None);
+    }
+    let read = |name: &str| {
+        let path = folder.join(name);
+        fs::read_to_string(&path).map_err(|source| Error::File { what: "read", path, source })
+    };
+    Ok(Some(Files {
+        root_pem: read(ROOT)?,
+        root_key_pem: read(ROOT_KEY)?,
+        agents_ca_pem: read(AGENTS_CA)?,
+        agents_key_pem: read(AGENTS_KEY)?,
+    }))
+}
+
+/// Writes the files; `false` when others were written there meanwhile.
+pub(super) fn store(folder: &Path, files: &Files) -> Result<bool, Error> {
+    let making = beside(folder);
+    let made = write_all(&making, files);
+    let renamed = made.and_then(|()| match fs::rename(&making, folder) {
+        Ok(()) => Ok(true),
+        Err(_) if folder.join(ROOT).exists() => Ok(false),
+        Err(source) => Err(Error::File { what: "create", path: folder.to_owned(), source }),
+    });
+    if !matches!(renamed, Ok(true)) {
+        // Only what this call wrote itself; nothing depends on its removal.
+        drop(fs::remove_dir_all(&making));
+    }
+    renamed
+}
+
+fn beside(folder: &Path) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".making-{}", std::process::id()));
+    folder.with_file_name(name)
+}
+
+fn write_all(folder: &Path, files: &Files) -> Result<(), Error> {
+    fs::create_dir_all(folder).map_err(|source| Error::File {
+        what: "create",
+        path: folder.to_owned(),
+        source,
+    })?;
+    for (name, content, secret) in [
+        (ROOT_KEY, &files.root_key_pem, true),
+        (AGENTS_KEY, &files.agents_key_pem, true),
+        (AGENTS_CA, &files.agents_ca_pem, false),
+        (ROOT, &files.root_pem, false),
+    ] {
+        let path = folder.join(name);
+        write(&path, content, secret).map_err(|source| Error::File { what: "write", path, source })?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, content: &str, secret: bool) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(if secret { 0o600 } else { 0o644 });
+    }
+    #[cfg(not(unix))]
+    let _ = secret;
+    let mut file = options.open(path)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_readable_by_their_owner_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("identity");
+        let text = |name: &str| name.to_owned();
+        let files = Files {
+            root_pem: text("a"),
+            root_key_pem: text("b"),
+            agents_ca_pem: text("c"),
+            agents_key_pem: text("d"),
+        };
+        assert!(store(&path, &files).expect("written"));
+        for key in [ROOT_KEY, AGENTS_KEY] {
+            let mode = fs::metadata(path.join(key)).expect("exists").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{key}");
+        }
+        assert!(!store(&path, &files).expect("the first files stay"));
+        assert_eq!(
+            fs::read_dir(folder.path()).expect("readable").count(),
+            1,
+            "nothing is left beside the folder"
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! Marketplace accounts.
+
+use tradepost_domain::account::{Account, NewAccount};
+use tradepost_domain::agent::Agent;
+use tradepost_domain::id::{AccountId, AgentId, JobId, RequestId, Version};
+use tradepost_domain::job::{self, Job};
+use tradepost_recipe::catalogue;
+use tradepost_runtime::telemetry;
+use tradepost_store::{Change, Conflict, Error as StoreError};
+
+use super::core::{Caller, Core, TRIES};
+use super::error::{Error, Reason, Result};
+use super::page::{Page, Query};
+use super::posting::unbound;
+use super::work::job_event;
+
+const LIST: &str = "accounts";
+
+impl Core {
+    /// Adds an account. The same request gives the same account.
+    pub async fn create_account(
+        &self,
+        caller: &Caller,
+        request: &RequestId,
+        new: NewAccount,
+    ) -> Result<Account> {
+        let id = AccountId::of_request(caller.workspace, request);
+        if let Some(made) = self.store.find_account(caller.workspace, id).await? {
+            return Ok(made);
+        }
+        catalogue::site(new.site.as_str()).map_err(|problem| Error::field("site", problem))?;
+        if let Some(agent) = new.agent {
+            self.usable_agent(caller, agent).await?;
+        }
+        let NewAccount { name, site, site_url, sign_in_name, currency, agent } = new;
+        let account = Account {
+            id,
+            workspace: caller.workspace,
+            name,
+            site,
+            site_url,
+            sign_in_name,
+            currency,
+            agent,
+            created_at: self.now(),
+            version: Version(1),
+        };
+        Ok(self.store.add_account(account).await?)
+    }
+
+    /// One account.
+    pub async fn account(&self, caller: &Caller, id: AccountId) -> Result<Account> {
+        let found = self.store.find_account(caller.workspace, id).await?;
+        found.ok_or_else(|| Error::not_found(Reason::AccountNotFound, "account", id))
+    }
+
+    /// By name.
+    pub async fn accounts(&self, caller: &Caller, query: &Query) -> Result<Page<Account>> {
+        let slice = self.store.list_accounts(caller.workspace, query.request(LIST)?).await?;
+        Ok(Page::new(LIST, slice))
+    }
+
+    /// Binds an account to an agent; at `version` if given.
+    pub async fn bind_account(
+        &self,
+        caller: &Caller,
+        id: AccountId,
+        agent: AgentId,
+        version: Option<Version>,
+    ) -> Result<Account> {
+        self.usable_agent(caller, agent).await?;
+        for _ in 0..TRIES {
+            let account = self.account(caller, id).await?;
+            let at = version.unwrap_or(account.version);
+            match self.store.bind_account(caller.workspace, id, agent, at, self.now()).await {
+                Err(StoreError::Stale) if version.is_some() => {
+                    let message = "the account was changed since you read it; read it again";
+                    return Err(Error::new(Reason::EtagStale, message));
+                }
+                Err(StoreError::Stale) => {}
+                bound => return Ok(bound?),
+            }
+        }
+        Err(Error::contention())
+    }
+
+    /// Starts a job that has the account signed in. The same request gives the same job.
+    pub async fn login_account(&self, caller: &Caller, request: &RequestId, id: AccountId) -> Result<JobId> {
+        let account = self.account(caller, id).await?;
+        let agent = account.agent.ok_or_else(|| unbound(&account))?;
+        let now = self.now();
+        let job = Job {
+            id: JobId::of_request(caller.workspace, request),
+            workspace: caller.workspace,
+            kind: job::Kind::Login,
+            agent,
+            account: account.id,
+            posting: None,
+            intent: None,
+            state: job::State::Queued,
+            // A person waits in front of it.
+            priority: 100,
+            attempt: 0,
+            run_lease: None,
+            lease_until: None,
+            run_started_at: None,
+            run_after: now,
+            cancel_requested: false,
+            failure: None,
+            trace_context: telemetry::current_traceparent(),
+            created_at: now,
+            updated_at: now,
+            version: Version(1),
+        };
+        let id = job.id;
+        let change = Change { events: vec![job_event(&job)], new_jobs: vec![job], ..Change::default() };
+        match self.store.commit(change, now).await {
+            Err(StoreError::Conflict(Conflict::Id))
+                if self.store.find_job(caller.workspace, id).await?.is_some() =>
+            {
+                Ok(id)
+            }
+            stored => Ok(stored.map(|()| id)?),
+        }
+    }
+
+    /// An agent of the workspace that is not revoked.
+    async fn usable_agent(&self, caller: &Caller, id: AgentId) -> Result<Agent> {
+        let agent = self.agent(caller, id).await?;
+        if agent.revoked_at.is_some() {
+            let message = format!("the agent {:?} is revoked; enrol it anew or use another one", agent.name);
+            return Err(Error::new(Reason::AgentRevoked, message));
+        }
+        Ok(agent)
+    }
+}

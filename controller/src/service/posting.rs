@@ -1,0 +1,325 @@
+//! Postings: asked for, cancelled, tried again, resolved by a person, proven.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use tradepost_domain::account::Account;
+use tradepost_domain::event::{self, NewEvent, Subject};
+use tradepost_domain::field::Violations;
+use tradepost_domain::id::{AccountId, IntentId, JobId, ListingId, PostingId, RequestId, Version};
+use tradepost_domain::job::{self, Job};
+use tradepost_domain::listing::Content;
+use tradepost_domain::posting::{Event, Posting, Publication, Receipt, State};
+use tradepost_domain::publish::{self, Intent, Looks, PublishedItem};
+use tradepost_recipe::{catalogue, values};
+use tradepost_runtime::telemetry;
+use tradepost_store::{Change, Conflict, Error as StoreError, PostingFilter};
+
+use super::core::{Caller, Core};
+use super::error::{Error, Reason, Result};
+use super::page::{Page, Query};
+use super::work::{job_event, posting_event};
+
+/// What a caller asks for.
+#[derive(Debug, Clone)]
+pub struct NewPosting {
+    /// The caller's own name of the request.
+    pub request: RequestId,
+    /// What to post.
+    pub listing: ListingId,
+    /// Where.
+    pub account: AccountId,
+    /// Higher goes first; -100 to 100.
+    pub priority: i32,
+}
+
+/// A person's finding about an uncertain posting.
+#[derive(Debug, Clone)]
+pub enum Finding {
+    /// It is published.
+    Published(PublishedItem),
+    /// It is not.
+    NotPublished,
+}
+
+impl Core {
+    /// Asks for a posting. The same request gives the same posting.
+    pub async fn create_posting(&self, caller: &Caller, new: NewPosting) -> Result<Posting> {
+        let id = PostingId::of_request(caller.workspace, &new.request);
+        if let Some(made) = self.store.find_posting(caller.workspace, id).await? {
+            return Ok(made);
+        }
+        if !(-100..=100).contains(&new.priority) {
+            return Err(Error::field("priority", format!("is {}; use -100 to 100", new.priority)));
+        }
+        let account = self.account(caller, new.account).await?;
+        let listing = self.listing(caller, new.listing).await?;
+        check_site(&account, &listing.content)?;
+        let publication = self.fresh(caller, &new, &account)?;
+        let posting = publication.posting.clone();
+        match self.store.commit(created(publication), self.now()).await {
+            Ok(()) => Ok(posting),
+            // The same request on another controller was quicker.
+            Err(StoreError::Conflict(Conflict::Id)) => {
+                self.store.find_posting(caller.workspace, id).await?.ok_or_else(|| {
+                    Error::new(
+                        Reason::IdTaken,
+                        "the request id was used for something else; choose another one",
+                    )
+                })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn fresh(&self, caller: &Caller, new: &NewPosting, account: &Account) -> Result<Publication> {
+        let agent = account.agent.ok_or_else(|| unbound(account))?;
+        let (workspace, now) = (caller.workspace, self.now());
+        let posting = PostingId::of_request(workspace, &new.request);
+        let job = JobId::of_request(workspace, &new.request);
+        let intent = IntentId::of_request(workspace, &new.request);
+        Ok(Publication {
+            posting: Posting {
+                id: posting,
+                workspace,
+                listing: new.listing,
+                account: account.id,
+                generation: 1,
+                state: State::Queued,
+                job,
+                intent,
+                item: None,
+                failure: None,
+                created_at: now,
+                updated_at: now,
+                version: Version(1),
+            },
+            job: Job {
+                id: job,
+                workspace,
+                kind: job::Kind::Publish,
+                agent,
+                account: account.id,
+                posting: Some(posting),
+                intent: Some(intent),
+                state: job::State::Queued,
+                priority: new.priority,
+                attempt: 0,
+                run_lease: None,
+                lease_until: None,
+                run_started_at: None,
+                run_after: now,
+                cancel_requested: false,
+                failure: None,
+                trace_context: telemetry::current_traceparent(),
+                created_at: now,
+                updated_at: now,
+                version: Version(1),
+            },
+            intent: Intent {
+                id: intent,
+                workspace,
+                posting,
+                account: account.id,
+                generation: 1,
+                state: publish::State::Preparing,
+                baseline: Vec::new(),
+                fingerprint: String::new(),
+                permit: None,
+                item: None,
+                reason: None,
+                looks: Looks::default(),
+                created_at: now,
+                updated_at: now,
+                version: Version(1),
+            },
+        })
+    }
+
+    /// One posting.
+    pub async fn posting(&self, caller: &Caller, id: PostingId) -> Result<Posting> {
+        let found = self.store.find_posting(caller.workspace, id).await?;
+        found.ok_or_else(|| Error::not_found(Reason::PostingNotFound, "posting", id))
+    }
+
+    /// Newest first.
+    pub async fn postings(
+        &self,
+        caller: &Caller,
+        filter: PostingFilter,
+        query: &Query,
+    ) -> Result<Page<Posting>> {
+        let list = format!("postings {:?} {:?}", filter.state.map(State::name), filter.account);
+        let request = query.request(&list)?;
+        Ok(Page::new(&list, self.store.list_postings(caller.workspace, filter, request).await?))
+    }
+
+    /// Ends a posting before its click. Asking again changes nothing.
+    pub async fn cancel_posting(&self, caller: &Caller, id: PostingId) -> Result<Posting> {
+        let publication = self
+            .decide(caller.workspace, id, |publication, _| {
+                let cancelled =
+                    publication.job.state == job::State::Cancelled || publication.job.cancel_requested;
+                Ok((!cancelled).then(|| job::Event::RequestCancel.into()))
+            })
+            .await
+            .map_err(|error| match error.reason {
+                Reason::WrongState => Error::new(Reason::WrongState, "the posting has ended already"),
+                _ => error,
+            })?;
+        Ok(publication.posting)
+    }
+
+    /// Tries again after an end without a listing, or once a person has done what was needed.
+    pub async fn retry_posting(&self, caller: &Caller, id: PostingId) -> Result<Posting> {
+        let before = self.posting(caller, id).await?;
+        self.listing(caller, before.listing).await?;
+        let retried = self
+            .decide(caller.workspace, id, |publication, _| {
+                if matches!(publication.intent.state, publish::State::Duplicate | publish::State::NeedsHuman)
+                {
+                    let message = "say first whether it is published: resolve the posting, then try again";
+                    return Err(Error::new(Reason::PastTheFence, message));
+                }
+                Ok(Some(Event::Retry.into()))
+            })
+            .await;
+        match retried {
+            Err(error) if error.reason == Reason::PastTheFence => {
+                let publication = self.publication(caller, id).await?;
+                if self.resume_look(&publication).await? { Ok(publication.posting) } else { Err(error) }
+            }
+            Err(error) if error.reason == Reason::WrongState => Err(Error::new(
+                Reason::WrongState,
+                format!("a posting that is {} cannot be tried again", before.state.name().replace('_', " ")),
+            )),
+            retried => Ok(retried?.posting),
+        }
+    }
+
+    /// Takes a person's finding about an uncertain posting.
+    pub async fn resolve_posting(&self, caller: &Caller, id: PostingId, finding: Finding) -> Result<Posting> {
+        let decided = self.decide(caller.workspace, id, |publication, _| {
+            let event = match &finding {
+                Finding::Published(item) => publish::Event::ResolvedPublished(item.clone()),
+                Finding::NotPublished => publish::Event::ResolvedNotPublished,
+            };
+            let receipt = match &finding {
+                Finding::Published(item) => Some(resolved_receipt(publication, item)),
+                Finding::NotPublished => None,
+            };
+            Ok(Some(super::work::Decision { receipt, ..event.into() }))
+        });
+        let publication = decided.await.map_err(|error| match error.reason {
+            Reason::WrongState => Error::new(
+                Reason::WrongState,
+                "only an uncertain posting can be resolved; this one's fate is known, or it has not been clicked",
+            ),
+            _ => error,
+        })?;
+        Ok(publication.posting)
+    }
+
+    /// The proof of publication.
+    pub async fn receipt(&self, caller: &Caller, id: PostingId) -> Result<Receipt> {
+        let found = self.store.find_receipt(caller.workspace, id).await?;
+        if let Some(receipt) = found {
+            return Ok(receipt);
+        }
+        let posting = self.posting(caller, id).await?;
+        let state = posting.state.name().replace('_', " ");
+        Err(Error::new(
+            Reason::ReceiptNotFound,
+            format!("the posting is {state}; a receipt exists once it is published"),
+        ))
+    }
+
+    pub(super) async fn publication(&self, caller: &Caller, id: PostingId) -> Result<Publication> {
+        let found = self.store.find_publication(caller.workspace, id).await?;
+        found.ok_or_else(|| Error::not_found(Reason::PostingNotFound, "posting", id))
+    }
+}
+
+/// The account has no agent.
+pub(super) fn unbound(account: &Account) -> Error {
+    Error::new(
+        Reason::AccountUnbound,
+        format!(
+            "the account {:?} is bound to no agent; bind it with `tradepost accounts bind`",
+            account.name
+        ),
+    )
+}
+
+fn created(publication: Publication) -> Change {
+    let Publication { posting, job, intent } = publication;
+    let asked = NewEvent {
+        workspace: posting.workspace,
+        kind: event::Kind::PostingCreated,
+        subject: Subject {
+            account: Some(posting.account),
+            listing: Some(posting.listing),
+            posting: Some(posting.id),
+            job: Some(job.id),
+            agent: Some(job.agent),
+        },
+        data: json!({ "generation": posting.generation, "priority": job.priority }),
+    };
+    Change {
+        events: vec![asked, posting_event(&posting), job_event(&job)],
+        new_postings: vec![posting],
+        new_jobs: vec![job],
+        new_intents: vec![intent],
+        ..Change::default()
+    }
+}
+
+/// A receipt on a person's word: nothing was read back.
+fn resolved_receipt(publication: &Publication, item: &PublishedItem) -> Receipt {
+    Receipt {
+        item: item.clone(),
+        baseline_count: publication.intent.baseline.len(),
+        read_back: Vec::new(),
+        evidence: Vec::new(),
+        recipe: String::from("resolved by a person"),
+        agent: publication.job.agent,
+        prepare_ms: 0,
+        confirm_ms: 0,
+    }
+}
+
+/// Everything about the listing that the account's site cannot take, at once.
+fn check_site(account: &Account, content: &Content) -> Result<()> {
+    let site = catalogue::site(account.site.as_str()).map_err(|problem| {
+        Error::new(Reason::SiteUnknown, format!("account {:?}: {problem}", account.name))
+    })?;
+    let mut violations = Violations::new();
+    let currency = content.price.currency();
+    if currency != account.currency {
+        let message =
+            format!("is in {currency}, but the account {:?} trades in {}", account.name, account.currency);
+        violations.push("price", message);
+    }
+    let listing = values::Listing {
+        title: content.title.clone(),
+        description: content.description.clone(),
+        price: content.price,
+        category: content.category.clone(),
+        condition: content.condition,
+        location: content.location.clone(),
+        sku: content.sku.clone(),
+        attributes: content.attributes.clone(),
+        photos: content.photos.iter().map(|photo| PathBuf::from(photo.to_string())).collect(),
+    };
+    if let Err(wrong) = site.pack.listing_values(&listing) {
+        for (field, reason) in wrong {
+            violations.push(field, reason);
+        }
+    }
+    if violations.0.is_empty() {
+        return Ok(());
+    }
+    let mut error = Error::violations(Reason::ListingUnfit, violations);
+    error.message = format!("{} cannot take this listing: {}", site.pack.title, error.message);
+    Err(error)
+}

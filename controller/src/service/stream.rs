@@ -1,0 +1,119 @@
+//! An agent's stream: its begin, its beats, its end, and the reconciliation of what it does with what it should do.
+
+use std::collections::HashSet;
+
+use tradepost_domain::agent::Agent;
+use tradepost_domain::id::{AgentId, BootId, SessionEpoch};
+use tradepost_domain::job;
+use tradepost_store::{Attachment, Error as StoreError};
+
+use super::core::Core;
+use super::error::{Error, Reason, Result};
+use super::run::{Run, Verdict};
+
+/// What an agent tells of itself when its stream begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// The start of the agent's process.
+    pub boot: BootId,
+    /// Version of its program.
+    pub version: String,
+    /// Operating system and architecture.
+    pub platform: String,
+    /// Runs in progress, and ended ones whose end was not confirmed.
+    pub runs: Vec<Run>,
+    /// How many runs it takes at once.
+    pub slots: u32,
+}
+
+/// How an agent's runs stand after a reconciliation.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reconciled {
+    /// Runs that go on.
+    pub keep: Vec<Run>,
+    /// Runs that the agent ends without a report.
+    pub forget: Vec<Run>,
+    /// Runs whose end a person wishes.
+    pub cancel: Vec<Run>,
+}
+
+impl Core {
+    /// Records that this controller holds the agent's newest stream.
+    pub async fn attach(&self, agent: AgentId, greeting: &Greeting) -> Result<Agent> {
+        let attachment = Attachment {
+            agent,
+            boot: greeting.boot,
+            controller: self.controller,
+            platform: greeting.platform.chars().take(80).collect(),
+            program_version: greeting.version.chars().take(80).collect(),
+        };
+        match self.store.attach_agent(attachment, self.now()).await {
+            Err(StoreError::Stale) => {
+                Err(Error::new(Reason::AgentRevoked, "this agent is revoked or unknown; enrol it anew"))
+            }
+            attached => Ok(attached?),
+        }
+    }
+
+    /// Records the stream's end, unless a newer one exists.
+    pub async fn detach(&self, agent: AgentId, epoch: SessionEpoch) -> Result<()> {
+        Ok(self.store.detach_agent(agent, epoch, self.now()).await?)
+    }
+
+    /// Compares the runs an agent tells of with the rows, and mends both sides:
+    ///
+    /// - leased to it and told of: the lease is prolonged (a dispatch whose acknowledgement was lost is acknowledged);
+    /// - leased to it and not told of: its run is over; the job goes on as its state and its intent demand;
+    /// - told of and not leased to it: it is to forget the run, unless the run is the witness of an unsettled click.
+    ///
+    /// `first` is set for the greeting of a stream: only then an agent that does not know a run has lost it for certain;
+    /// later, the dispatch may be under way.
+    pub async fn reconcile_runs(&self, agent: AgentId, told: &[Run], first: bool) -> Result<Reconciled> {
+        let rows = self.store.list_agent_runs(agent).await?;
+        let mut known: HashSet<Run> = HashSet::new();
+        let mut reconciled = Reconciled::default();
+        for job in &rows {
+            let Some(run_lease) = job.run_lease else { continue };
+            let run = (job.id, run_lease);
+            let is_told = told.contains(&run);
+            match job.state {
+                job::State::Leased | job::State::Running if is_told => {
+                    known.insert(run);
+                    if job.state == job::State::Leased {
+                        self.run_acknowledged(agent, run).await?;
+                    }
+                    if job.cancel_requested {
+                        reconciled.cancel.push(run);
+                    }
+                }
+                // The end of a parked run may be on its way: it is waited for until the next beat.
+                job::State::Parked if is_told && first => {
+                    known.insert(run);
+                }
+                job::State::Parked => self.resume_parked(job).await?,
+                _ if first => self.resume_parked(job).await?,
+                _ => {}
+            }
+        }
+        let alive: Vec<Run> = told.iter().copied().filter(|run| known.contains(run)).collect();
+        if !alive.is_empty() {
+            self.store.extend_leases(agent, &alive, self.now()).await?;
+        }
+        for run in told {
+            let keep = known.contains(run) || self.verdict(agent, *run).await? == Verdict::Keep;
+            if keep { reconciled.keep.push(*run) } else { reconciled.forget.push(*run) }
+        }
+        Ok(reconciled)
+    }
+
+    /// The agent is there, and works on this job no more: it goes on as its state and its intent demand.
+    async fn resume_parked(&self, job: &job::Job) -> Result<()> {
+        match self.apply(job, job::Event::AgentBack).await {
+            Err(error) if matches!(error.reason, Reason::WrongState | Reason::StaleRun) => {
+                tracing::debug!(job = %job.id, %error, "the job has moved on");
+                Ok(())
+            }
+            applied => applied,
+        }
+    }
+}
