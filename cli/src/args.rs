@@ -47,7 +47,7 @@ pub(crate) struct Global {
     /// Use this context instead of the current one
     #[arg(long, global = true, value_name = "NAME", env = "TRADEPOST_CONTEXT", hide_env_values = true)]
     pub(crate) context: Option<String>,
-    /// Address of the controller, instead of the context's, e.g. https://127.0.0.1:7443
+    /// Address of the controller, e.g. https://127.0.0.1:7443; the current context is then left aside
     #[arg(long, global = true, value_name = "URL", env = "TRADEPOST_SERVER", hide_env_values = true)]
     pub(crate) server: Option<String>,
     /// PEM file of the authority that the controller's certificate comes from

@@ -144,10 +144,15 @@ pub(crate) fn edited(content: &Content, fields: &ListingFields) -> Result<Wanted
     wanted.pop().ok_or_else(|| Error::failed("no listing was given"))
 }
 
-fn finish(wanted: Vec<Option<Wanted>>, problems: Vec<String>, name: &str) -> Result<Vec<Wanted>> {
+fn finish(wanted: Vec<Option<Wanted>>, mut problems: Vec<String>, name: &str) -> Result<Vec<Wanted>> {
     if problems.is_empty() {
         return Ok(wanted.into_iter().flatten().collect());
     }
+    // In the order of the file's lines.
+    problems.sort_by_key(|problem| {
+        let place = problem.strip_prefix(name).and_then(|rest| rest.strip_prefix(':')).unwrap_or_default();
+        place.split(':').next().and_then(|line| line.parse::<usize>().ok())
+    });
     let count = problems.len();
     let noun = if count == 1 { "problem" } else { "problems" };
     Err(Error::usage(format!("{count} {noun} in {name}; nothing was changed")).details(problems))
@@ -234,10 +239,13 @@ impl Written {
             return written;
         };
         for (key, line, node) in entries {
-            let Some(name) = KEYS.iter().copied().find(|name| *name == key) else {
-                problems.push(format!("{}: {key}: is no field of a listing; {}", at(line), nearest(&key)));
-                continue;
-            };
+            let exact = KEYS.iter().copied().find(|name| *name == key);
+            let meant = exact.or_else(|| nearest(&key).filter(|name| !written.has(name)));
+            if exact.is_none() {
+                problems.push(format!("{}: {key}: is no field of a listing; {}", at(line), suggestion(&key)));
+            }
+            // What was probably meant is checked as well, so that its problems are told at once.
+            let Some(name) = meant else { continue };
             match (name, node.value) {
                 (_, Value::Null) => {}
                 ("attributes", Value::Mapping(entries)) => {
@@ -273,6 +281,14 @@ impl Written {
             }
         }
         written
+    }
+
+    fn has(&self, name: &str) -> bool {
+        match name {
+            "attributes" => !self.attributes.is_empty(),
+            "photos" => !self.photos.is_empty(),
+            name => self.fields.contains_key(name),
+        }
     }
 
     fn text(&self, name: &str) -> String {
@@ -413,16 +429,16 @@ fn at_place(place: &str, field: &str, problem: &str) -> String {
     }
 }
 
-/// What may have been meant.
-fn nearest(key: &str) -> String {
+/// The key that may have been meant.
+fn nearest(key: &str) -> Option<&'static str> {
     let lower = key.to_lowercase();
-    let best = KEYS
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(&lower, name), *name))
-        .min()
-        .filter(|(distance, name)| *distance <= 3.min(name.len() / 2));
-    match best {
-        Some((_, name)) => format!("did you mean {name:?}?"),
+    let distances = KEYS.iter().map(|name| (strsim::damerau_levenshtein(&lower, name), *name));
+    distances.min().filter(|(distance, name)| *distance <= 3.min(name.len() / 2)).map(|(_, name)| name)
+}
+
+fn suggestion(key: &str) -> String {
+    match nearest(key) {
+        Some(name) => format!("did you mean {name:?}?"),
         None => format!("there are {}", KEYS.join(", ")),
     }
 }

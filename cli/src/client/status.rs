@@ -131,8 +131,10 @@ fn exit(code: Code) -> Exit {
 fn hint(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "PAST_THE_FENCE" => "`tradepost postings watch POSTING` shows what becomes of it",
-        "STALE" | "ETAG_MISMATCH" => "someone else changed it meanwhile: look at it, then repeat the command",
-        "ACCOUNT_NOT_BOUND" | "ACCOUNT_UNBOUND" => "bind the account: tradepost accounts bind ACCOUNT AGENT",
+        "ETAG_STALE" => "someone else changed it meanwhile: look at it, then repeat the command",
+        "ACCOUNT_UNBOUND" => "bind the account: tradepost accounts bind ACCOUNT AGENT",
+        "POSTING_OPEN" => "`tradepost status` shows the postings that are under way",
+        "WRONG_STATE" => "`tradepost postings show POSTING` tells how it stands",
         _ => return None,
     })
 }

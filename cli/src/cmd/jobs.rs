@@ -180,7 +180,11 @@ pub(super) async fn events(command: EventsCommand, client: &Client, output: &Out
         }
         EventsCommand::Follow { filter } => {
             let (after, posting_id) = event_filter(client, filter, -1).await?;
-            follow(client, output, Feed::new(client.clone(), posting_id, after)).await
+            tokio::select! {
+                signal = tokio::signal::ctrl_c() => signal?,
+                ended = follow(client, output, Feed::new(client.clone(), posting_id, after)) => ended?,
+            }
+            Ok(Exit::Ok)
         }
     }
 }
@@ -194,17 +198,10 @@ async fn event_filter(client: &Client, filter: EventFilter, default: i64) -> Res
     Ok((after.unwrap_or(default), posting_id))
 }
 
-async fn follow(client: &Client, output: &Output, mut feed: Feed) -> Result<Exit> {
+async fn follow(client: &Client, output: &Output, mut feed: Feed) -> Result<()> {
     let mut lost = false;
     loop {
-        let next = tokio::select! {
-            signal = tokio::signal::ctrl_c() => {
-                signal?;
-                return Ok(Exit::Ok);
-            }
-            next = feed.next() => next?,
-        };
-        match next {
+        match feed.next().await? {
             Next::Opened if lost => {
                 lost = false;
                 output.message("The controller is back.");
@@ -220,13 +217,7 @@ async fn follow(client: &Client, output: &Output, mut feed: Feed) -> Result<Exit
                     lost = true;
                     output.warning(&format!("lost {}; trying to come back", client.server()));
                 }
-                tokio::select! {
-                    signal = tokio::signal::ctrl_c() => {
-                        signal?;
-                        return Ok(Exit::Ok);
-                    }
-                    () = tokio::time::sleep(delay) => {}
-                }
+                tokio::time::sleep(delay).await;
             }
             Next::Opened | Next::Item(FeedItem::Quiet(_)) => {}
         }

@@ -44,9 +44,12 @@ pub(super) async fn watch(
     let view = View::new(output);
     let mut watch =
         Watch { client, posting_id: id.clone(), jobs: Vec::new(), progress: Progress::default(), view };
-    let posting = watch.follow(wait).await;
+    let ended = tokio::select! {
+        signal = tokio::signal::ctrl_c() => signal.map(|()| Ended::Interrupted).map_err(crate::error::Error::from),
+        ended = watch.follow(wait) => ended,
+    };
     watch.view.end();
-    match posting? {
+    match ended? {
         Ended::Interrupted => {
             output.message(&format!(
                 "Stopped watching; the posting goes on. Look again with `tradepost postings watch {id}`, \
@@ -88,11 +91,6 @@ impl Watch<'_> {
         let mut newest: Option<Posting> = None;
         loop {
             tokio::select! {
-                signal = tokio::signal::ctrl_c() => {
-                    if signal.is_ok() {
-                        return Ok(Ended::Interrupted);
-                    }
-                }
                 () = until(deadline) => return Ok(Ended::OutOfTime(newest)),
                 () = until(open_at) => open_at = None,
                 () = until(look_at) => {

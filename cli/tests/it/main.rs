@@ -1,0 +1,8 @@
+//! The real binary: what it prints where, and how it exits.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod offline;
+mod online;
+mod process;
+mod server;

@@ -1,0 +1,545 @@
+//! A controller at the process edge: real TLS and gRPC, answers from a script.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures::Stream;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio::sync::watch;
+use tonic::{Request, Response, Status, Streaming};
+use tonic_types::{ErrorDetails, StatusExt};
+use tradepost_proto::v1;
+use tradepost_runtime::tasks::Tasks;
+use tradepost_runtime::tls::{self, ClientAuth, Protocols, ReloadingServerConfig, TlsListener};
+
+pub(crate) const TOKEN: &str = "tp_right_token";
+pub(crate) const POSTING: &str = "0190d3a1-0000-7000-8000-0000000000aa";
+pub(crate) const JOB: &str = "0190d3a1-0000-7000-8000-0000000000bb";
+pub(crate) const ACCOUNT: &str = "a1b2c3d4-0000-7000-8000-000000000001";
+pub(crate) const LISTING: &str = "c0ffee00-0000-7000-8000-000000000001";
+
+/// What the controller knows.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    pub(crate) posting_state: i32,
+    pub(crate) failure: Option<v1::Failure>,
+    pub(crate) steps: Vec<v1::Step>,
+    /// Listings as they were sent.
+    pub(crate) created: Vec<v1::ListingContent>,
+    /// Names and sizes of uploads.
+    pub(crate) uploaded: Vec<(String, usize)>,
+    /// The cursors of the streams that were opened.
+    pub(crate) cursors: Vec<i64>,
+    /// Calls of a method yet to be answered with UNAVAILABLE.
+    pub(crate) unavailable: u32,
+}
+
+/// A running controller.
+pub(crate) struct Controller {
+    pub(crate) address: SocketAddr,
+    pub(crate) ca_pem: String,
+    fake: Fake,
+    tasks: Tasks,
+}
+
+#[derive(Clone)]
+struct Fake {
+    script: Arc<Mutex<Script>>,
+    /// Newest event, and how often all streams were cut.
+    feed: watch::Sender<(i64, u32)>,
+    opened: watch::Sender<usize>,
+}
+
+/// An authority and its certificate in PEM.
+pub(crate) fn authority() -> (CertifiedIssuer<'static, KeyPair>, String) {
+    let mut params = CertificateParams::new(Vec::new()).expect("valid");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority =
+        CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
+    let pem = authority.pem();
+    (authority, pem)
+}
+
+impl Controller {
+    pub(crate) async fn start() -> Self {
+        let (authority, ca_pem) = authority();
+        let key = KeyPair::generate().expect("a key");
+        let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("valid");
+        let leaf = leaf.signed_by(&key, &authority).expect("signed");
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let config =
+            tls::server_config(vec![leaf.der().clone()], key, Protocols::Tls12AndLater, ClientAuth::None)
+                .expect("a configuration");
+        let listener =
+            TlsListener::bind("127.0.0.1:0", ReloadingServerConfig::new(config)).await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let tasks = Tasks::new();
+        let fake =
+            Fake { script: Arc::default(), feed: watch::Sender::new((0, 0)), opened: watch::Sender::new(0) };
+        fake.script().posting_state = v1::PostingState::Running.into();
+        let incoming = listener.accept(&tasks);
+        let router = tonic::transport::Server::builder()
+            .add_service(v1::auth_service_server::AuthServiceServer::new(fake.clone()))
+            .add_service(v1::agent_service_server::AgentServiceServer::new(fake.clone()))
+            .add_service(v1::account_service_server::AccountServiceServer::new(fake.clone()))
+            .add_service(v1::listing_service_server::ListingServiceServer::new(fake.clone()))
+            .add_service(v1::photo_service_server::PhotoServiceServer::new(fake.clone()))
+            .add_service(v1::posting_service_server::PostingServiceServer::new(fake.clone()))
+            .add_service(v1::job_service_server::JobServiceServer::new(fake.clone()))
+            .add_service(v1::event_service_server::EventServiceServer::new(fake.clone()));
+        tasks.spawn("server", router.serve_with_incoming(incoming));
+        Self { address, ca_pem, fake, tasks }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
+        self.fake.script()
+    }
+
+    /// Lets the feed tell that something happened.
+    pub(crate) fn wake(&self) {
+        self.fake.feed.send_modify(|(seq, _)| *seq += 1);
+    }
+
+    /// Breaks all streams off.
+    pub(crate) fn cut(&self) {
+        self.fake.feed.send_modify(|(_, cuts)| *cuts += 1);
+    }
+
+    /// Waits until this many streams have been opened in all.
+    pub(crate) async fn streams_opened(&self, count: usize) {
+        let mut opened = self.fake.opened.subscribe();
+        let waiting = opened.wait_for(|opened| *opened >= count);
+        drop(
+            tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("a stream is opened in time"),
+        );
+    }
+
+    /// Logs the home in.
+    pub(crate) fn log_in(&self, home: &crate::process::Home) {
+        home.file("ca.pem", &self.ca_pem);
+        let run = home.run_with(
+            &["login", "--server", &self.url(), "--ca-file", "ca.pem", "--token-stdin"],
+            &format!("{TOKEN}\n"),
+        );
+        assert_eq!(run.code, 0, "{run:?}");
+        assert!(Path::new(&home.path().join(".config/tradepost/config.toml")).exists());
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.tasks.begin_shutdown();
+    }
+}
+
+/// A step of the script's job.
+pub(crate) fn step(seq: u32, phase: v1::Phase, name: &str, status: v1::StepStatus) -> v1::Step {
+    let ended = status != v1::StepStatus::Started;
+    v1::Step {
+        run_lease: 7,
+        seq,
+        phase: phase.into(),
+        name: name.to_owned(),
+        status: status.into(),
+        detail: String::new(),
+        duration: ended.then_some(prost_types::Duration { seconds: 0, nanos: 320_000_000 }),
+        index: 1,
+        total: 2,
+        at: Some(prost_types::Timestamp { seconds: 1_790_000_000, nanos: 0 }),
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[expect(clippy::result_large_err, clippy::unused_self, reason = "tonic's shape")]
+impl Fake {
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().expect("no test panicked with it")
+    }
+
+    fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let given = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        if given != Some(&format!("Bearer {TOKEN}")) {
+            let details = ErrorDetails::with_error_info("TOKEN_INVALID", "tradepost", HashMap::new());
+            let message = "the token is unknown or revoked";
+            return Err(Status::with_error_details(tonic::Code::Unauthenticated, message, details));
+        }
+        let mut script = self.script();
+        if script.unavailable > 0 {
+            script.unavailable -= 1;
+            return Err(Status::unavailable("restarting"));
+        }
+        Ok(())
+    }
+
+    fn account(&self) -> v1::Account {
+        v1::Account {
+            id: ACCOUNT.to_owned(),
+            name: "shop".to_owned(),
+            site: "sandbox".to_owned(),
+            site_url: "https://sandbox.example/".to_owned(),
+            currency_code: "EUR".to_owned(),
+            ..v1::Account::default()
+        }
+    }
+
+    fn listing(&self, content: v1::ListingContent) -> v1::Listing {
+        v1::Listing { id: LISTING.to_owned(), content: Some(content), ..v1::Listing::default() }
+    }
+
+    fn posting(&self) -> v1::Posting {
+        let script = self.script();
+        v1::Posting {
+            id: POSTING.to_owned(),
+            listing_id: LISTING.to_owned(),
+            account_id: ACCOUNT.to_owned(),
+            generation: 1,
+            state: script.posting_state,
+            job_id: JOB.to_owned(),
+            failure: script.failure.clone(),
+            ..v1::Posting::default()
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::auth_service_server::AuthService for Fake {
+    async fn who_am_i(&self, request: Request<v1::WhoAmIRequest>) -> Answer<v1::WhoAmIResponse> {
+        self.check(&request)?;
+        Ok(Response::new(v1::WhoAmIResponse {
+            user_id: "0190d3a1-0000-7000-8000-000000000001".to_owned(),
+            email: "eva@example.com".to_owned(),
+            workspace_id: "0190d3a1-0000-7000-8000-000000000002".to_owned(),
+            workspace_name: "Shop".to_owned(),
+            role: v1::Role::Owner.into(),
+            controller_version: "0.1.0".to_owned(),
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::agent_service_server::AgentService for Fake {
+    async fn create_enrolment_token(
+        &self,
+        request: Request<v1::CreateEnrolmentTokenRequest>,
+    ) -> Answer<v1::CreateEnrolmentTokenResponse> {
+        self.check(&request)?;
+        let ttl = request.into_inner().ttl.unwrap_or_default();
+        let enrolment_string = format!("tpe_{}", ttl.seconds);
+        Ok(Response::new(v1::CreateEnrolmentTokenResponse { enrolment_string, expires_at: None }))
+    }
+
+    async fn list_agents(&self, request: Request<v1::ListAgentsRequest>) -> Answer<v1::ListAgentsResponse> {
+        self.check(&request)?;
+        Ok(Response::new(v1::ListAgentsResponse::default()))
+    }
+
+    async fn get_agent(&self, _: Request<v1::GetAgentRequest>) -> Answer<v1::GetAgentResponse> {
+        Err(Status::not_found("there is no such agent"))
+    }
+
+    async fn revoke_agent(&self, _: Request<v1::RevokeAgentRequest>) -> Answer<v1::RevokeAgentResponse> {
+        Err(Status::not_found("there is no such agent"))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::account_service_server::AccountService for Fake {
+    async fn create_account(
+        &self,
+        _: Request<v1::CreateAccountRequest>,
+    ) -> Answer<v1::CreateAccountResponse> {
+        Err(unscripted())
+    }
+
+    async fn get_account(&self, _: Request<v1::GetAccountRequest>) -> Answer<v1::GetAccountResponse> {
+        Ok(Response::new(v1::GetAccountResponse { account: Some(self.account()) }))
+    }
+
+    async fn list_accounts(
+        &self,
+        request: Request<v1::ListAccountsRequest>,
+    ) -> Answer<v1::ListAccountsResponse> {
+        self.check(&request)?;
+        // Two pages, to see that both are fetched.
+        let first = request.into_inner().page_token.is_empty();
+        let mut account = self.account();
+        if !first {
+            account.id = account.id.replace("a1b2c3", "a1b2c9");
+            account.name = "second shop".to_owned();
+        }
+        let next_page_token = if first { "next" } else { "" }.to_owned();
+        Ok(Response::new(v1::ListAccountsResponse { accounts: vec![account], next_page_token }))
+    }
+
+    async fn bind_account(&self, _: Request<v1::BindAccountRequest>) -> Answer<v1::BindAccountResponse> {
+        Err(unscripted())
+    }
+
+    async fn login_account(&self, _: Request<v1::LoginAccountRequest>) -> Answer<v1::LoginAccountResponse> {
+        Err(unscripted())
+    }
+}
+
+#[tonic::async_trait]
+impl v1::listing_service_server::ListingService for Fake {
+    async fn create_listing(
+        &self,
+        request: Request<v1::CreateListingRequest>,
+    ) -> Answer<v1::CreateListingResponse> {
+        self.check(&request)?;
+        let content = request.into_inner().content.unwrap_or_default();
+        if content.category == "Nowhere" {
+            let mut details = ErrorDetails::with_error_info("INVALID_FIELDS", "tradepost", HashMap::new());
+            details
+                .add_bad_request_violation("content.category", "is no category of any site; see the list.");
+            details.add_bad_request_violation("content.photo_ids[0]", "is not in the workspace");
+            details.set_retry_info(None);
+            let message = "the listing breaks 2 rules";
+            return Err(Status::with_error_details(tonic::Code::InvalidArgument, message, details));
+        }
+        self.script().created.push(content.clone());
+        Ok(Response::new(v1::CreateListingResponse { listing: Some(self.listing(content)) }))
+    }
+
+    async fn get_listing(&self, _: Request<v1::GetListingRequest>) -> Answer<v1::GetListingResponse> {
+        let content = v1::ListingContent {
+            title: "Desk lamp".to_owned(),
+            condition: v1::Condition::Good.into(),
+            price: Some(v1::Money { minor_units: 2550, currency_code: "EUR".to_owned() }),
+            ..v1::ListingContent::default()
+        };
+        Ok(Response::new(v1::GetListingResponse { listing: Some(self.listing(content)) }))
+    }
+
+    async fn list_listings(&self, _: Request<v1::ListListingsRequest>) -> Answer<v1::ListListingsResponse> {
+        Ok(Response::new(v1::ListListingsResponse::default()))
+    }
+
+    async fn update_listing(
+        &self,
+        _: Request<v1::UpdateListingRequest>,
+    ) -> Answer<v1::UpdateListingResponse> {
+        Err(unscripted())
+    }
+
+    async fn delete_listing(
+        &self,
+        _: Request<v1::DeleteListingRequest>,
+    ) -> Answer<v1::DeleteListingResponse> {
+        Err(unscripted())
+    }
+}
+
+#[tonic::async_trait]
+impl v1::photo_service_server::PhotoService for Fake {
+    type DownloadPhotoStream = Pin<Box<dyn Stream<Item = Result<v1::DownloadPhotoResponse, Status>> + Send>>;
+
+    async fn upload_photo(
+        &self,
+        request: Request<Streaming<v1::UploadPhotoRequest>>,
+    ) -> Answer<v1::UploadPhotoResponse> {
+        self.check(&request)?;
+        let mut parts = request.into_inner();
+        let (mut file_name, mut size) = (String::new(), 0);
+        while let Some(message) = parts.message().await? {
+            match message.part {
+                Some(v1::upload_photo_request::Part::Metadata(metadata)) => file_name = metadata.file_name,
+                Some(v1::upload_photo_request::Part::Chunk(chunk)) => size += chunk.len(),
+                None => return Err(Status::invalid_argument("an empty part")),
+            }
+        }
+        self.script().uploaded.push((file_name.clone(), size));
+        let photo = v1::Photo { id: format!("photo-{file_name}"), file_name, ..v1::Photo::default() };
+        Ok(Response::new(v1::UploadPhotoResponse { photo: Some(photo) }))
+    }
+
+    async fn get_photo(&self, request: Request<v1::GetPhotoRequest>) -> Answer<v1::GetPhotoResponse> {
+        let photo =
+            v1::Photo { id: request.into_inner().id, file_name: "1.jpg".to_owned(), ..v1::Photo::default() };
+        Ok(Response::new(v1::GetPhotoResponse { photo: Some(photo) }))
+    }
+
+    async fn download_photo(
+        &self,
+        _: Request<v1::DownloadPhotoRequest>,
+    ) -> Answer<Self::DownloadPhotoStream> {
+        Err(unscripted())
+    }
+}
+
+#[tonic::async_trait]
+impl v1::posting_service_server::PostingService for Fake {
+    async fn create_posting(
+        &self,
+        request: Request<v1::CreatePostingRequest>,
+    ) -> Answer<v1::CreatePostingResponse> {
+        self.check(&request)?;
+        Ok(Response::new(v1::CreatePostingResponse { posting: Some(self.posting()) }))
+    }
+
+    async fn get_posting(&self, request: Request<v1::GetPostingRequest>) -> Answer<v1::GetPostingResponse> {
+        self.check(&request)?;
+        Ok(Response::new(v1::GetPostingResponse { posting: Some(self.posting()) }))
+    }
+
+    async fn list_postings(
+        &self,
+        request: Request<v1::ListPostingsRequest>,
+    ) -> Answer<v1::ListPostingsResponse> {
+        self.check(&request)?;
+        let postings = vec![self.posting()];
+        Ok(Response::new(v1::ListPostingsResponse { postings, next_page_token: String::new() }))
+    }
+
+    async fn cancel_posting(
+        &self,
+        _: Request<v1::CancelPostingRequest>,
+    ) -> Answer<v1::CancelPostingResponse> {
+        let details = ErrorDetails::with_error_info("PAST_THE_FENCE", "tradepost", HashMap::new());
+        let message = "the listing may be published already; it is being found out";
+        Err(Status::with_error_details(tonic::Code::FailedPrecondition, message, details))
+    }
+
+    async fn retry_posting(&self, _: Request<v1::RetryPostingRequest>) -> Answer<v1::RetryPostingResponse> {
+        Err(unscripted())
+    }
+
+    async fn resolve_posting(
+        &self,
+        _: Request<v1::ResolvePostingRequest>,
+    ) -> Answer<v1::ResolvePostingResponse> {
+        Err(unscripted())
+    }
+
+    async fn get_receipt(&self, _: Request<v1::GetReceiptRequest>) -> Answer<v1::GetReceiptResponse> {
+        if self.script().posting_state != i32::from(v1::PostingState::Published) {
+            return Err(Status::not_found("the posting has no receipt"));
+        }
+        let check = |field: &str, text: &str| v1::FieldCheck {
+            field: field.to_owned(),
+            wanted: text.to_owned(),
+            found: text.to_owned(),
+            matches: true,
+        };
+        let receipt = v1::Receipt {
+            item: Some(v1::PublishedItem {
+                item_id: "4711".to_owned(),
+                url: "https://sandbox.example/item/4711".to_owned(),
+                strategy: "id_in_url".to_owned(),
+            }),
+            baseline_count: 3,
+            read_back: vec![check("title", "Desk lamp"), check("price", "25.50 EUR")],
+            evidence: Vec::new(),
+            recipe: "sandbox/publish 1".to_owned(),
+            agent_id: String::new(),
+            prepare_ms: 1_800,
+            confirm_ms: 420,
+        };
+        Ok(Response::new(v1::GetReceiptResponse { receipt: Some(receipt) }))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::job_service_server::JobService for Fake {
+    type DownloadEvidenceStream =
+        Pin<Box<dyn Stream<Item = Result<v1::DownloadEvidenceResponse, Status>> + Send>>;
+
+    async fn get_job(&self, _: Request<v1::GetJobRequest>) -> Answer<v1::GetJobResponse> {
+        let job = v1::Job {
+            id: JOB.to_owned(),
+            kind: v1::JobKind::Publish.into(),
+            state: v1::JobState::Running.into(),
+            ..v1::Job::default()
+        };
+        Ok(Response::new(v1::GetJobResponse { job: Some(job) }))
+    }
+
+    async fn list_jobs(&self, _: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
+        Err(unscripted())
+    }
+
+    async fn list_steps(&self, request: Request<v1::ListStepsRequest>) -> Answer<v1::ListStepsResponse> {
+        self.check(&request)?;
+        Ok(Response::new(v1::ListStepsResponse { steps: self.script().steps.clone() }))
+    }
+
+    async fn list_evidence(&self, _: Request<v1::ListEvidenceRequest>) -> Answer<v1::ListEvidenceResponse> {
+        let file = v1::EvidenceFile {
+            id: "e1".to_owned(),
+            run_lease: 7,
+            name: "../before fence.png".to_owned(),
+            media_type: "image/png".to_owned(),
+            size_bytes: 5,
+            // Of "hello".
+            sha256: "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824".to_owned(),
+            created_at: None,
+        };
+        Ok(Response::new(v1::ListEvidenceResponse { files: vec![file] }))
+    }
+
+    async fn download_evidence(
+        &self,
+        _: Request<v1::DownloadEvidenceRequest>,
+    ) -> Answer<Self::DownloadEvidenceStream> {
+        let chunks = ["hel", "lo"].map(|text| Ok(v1::DownloadEvidenceResponse { chunk: text.into() }));
+        Ok(Response::new(Box::pin(futures::stream::iter(chunks))))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::event_service_server::EventService for Fake {
+    type StreamEventsStream = Pin<Box<dyn Stream<Item = Result<v1::StreamEventsResponse, Status>> + Send>>;
+
+    async fn stream_events(
+        &self,
+        request: Request<v1::StreamEventsRequest>,
+    ) -> Answer<Self::StreamEventsStream> {
+        self.check(&request)?;
+        self.script().cursors.push(request.into_inner().after);
+        let mut feed = self.feed.subscribe();
+        let (mut told, cuts) = *feed.borrow_and_update();
+        let (sender, receiver) = tokio::sync::mpsc::channel(4);
+        Tasks::new().spawn("feed", async move {
+            while feed.changed().await.is_ok() {
+                let (seq, now_cut) = *feed.borrow_and_update();
+                if now_cut > cuts {
+                    return;
+                }
+                while told < seq {
+                    told += 1;
+                    let event = v1::Event { seq: told, kind: "run.step".to_owned(), ..v1::Event::default() };
+                    let item = Some(v1::stream_events_response::Item::Event(event));
+                    if sender.send(Ok(v1::StreamEventsResponse { item })).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        self.opened.send_modify(|opened| *opened += 1);
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
+    }
+
+    async fn list_events(&self, _: Request<v1::ListEventsRequest>) -> Answer<v1::ListEventsResponse> {
+        let events = (1..=2).map(|seq| v1::Event {
+            seq,
+            kind: "posting.changed".to_owned(),
+            posting_id: POSTING.to_owned(),
+            ..v1::Event::default()
+        });
+        Ok(Response::new(v1::ListEventsResponse { events: events.collect() }))
+    }
+}
+
+fn unscripted() -> Status {
+    Status::unimplemented("not in the script")
+}
