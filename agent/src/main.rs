@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 async fn dispatch(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Enrol { string, name } => {
-            print!("{}", commands::enrol(settings, string, name.clone()).await?)
+            print!("{}", commands::enrol(settings, string, name.clone()).await?);
         }
         Command::Run(_) => agent::run(settings, std::env::current_exe()?).await?,
         Command::Status => print!("{}", commands::status(settings)?),

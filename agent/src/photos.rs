@@ -103,7 +103,9 @@ fn disk(path: &Path, error: &io::Error) -> Failure {
 
 /// Its place, then its name in plain characters, with the right extension.
 fn file_name(place: usize, photo: &TaskPhoto) -> String {
-    let stem = photo.file_name.rsplit_once('.').map_or(photo.file_name.as_str(), |(stem, _)| stem);
+    let stem = Path::new(&photo.file_name)
+        .file_stem()
+        .map_or(String::new(), |stem| stem.to_string_lossy().into_owned());
     let plain: String =
         stem.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(40).collect();
     format!("{place:02}-{plain}.{}", photo.media_type.extension())
@@ -124,7 +126,7 @@ mod tests {
             bytes: 1,
         };
         assert_eq!(file_name(1, &photo("chair.webp")), "01-chair.jpg");
-        assert_eq!(file_name(12, &photo("../../etc/passwd")), "12-______etc_passwd.jpg");
+        assert_eq!(file_name(12, &photo("../../etc/passwd")), "12-passwd.jpg");
         assert_eq!(file_name(2, &photo("Stuhl größer.PNG")), "02-Stuhl_gr__er.jpg");
     }
 }

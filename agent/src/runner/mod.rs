@@ -169,7 +169,7 @@ async fn execute(kit: &Arc<Kit>, dispatch: Dispatch, stop: CancellationToken) ->
     }
     match &ending {
         Ok(Ending::Failed(failure)) => {
-            tracing::warn!(class = failure.class.name(), step = failure.step, "run failed")
+            tracing::warn!(class = failure.class.name(), step = failure.step, "run failed");
         }
         Ok(Ending::Succeeded | Ending::Looked(_)) => tracing::info!("run done"),
         Err(Abandoned) => tracing::info!("run put off: the agent ends"),

@@ -159,6 +159,13 @@ impl Live {
                 }
             }
             let actions = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled(), if !draining => continue,
+                () = sleep_until(last_reports) => return (End::Finished, welcomed),
+                () = tokio::time::sleep_until(welcome_by), if !welcomed => {
+                    return (End::Lost(LinkError::unavailable("the controller did not greet in time")), false);
+                }
+                _ = heartbeat.tick() => on_local(&mut self.state, Local::HeartbeatDue),
                 place = outbound.reserve(), if !unsent.is_empty() => {
                     match (place, unsent.pop_front()) {
                         (Ok(place), Some(frame)) => place.send(frame),
@@ -172,12 +179,6 @@ impl Live {
                     None => return (End::Lost(LinkError::unavailable("the controller has ended the stream")), welcomed),
                 },
                 Some(event) = self.events.recv() => on_local(&mut self.state, event),
-                _ = heartbeat.tick() => on_local(&mut self.state, Local::HeartbeatDue),
-                () = tokio::time::sleep_until(welcome_by), if !welcomed => {
-                    return (End::Lost(LinkError::unavailable("the controller did not greet in time")), false);
-                }
-                () = self.shutdown.cancelled(), if !draining => continue,
-                () = sleep_until(last_reports) => return (End::Finished, welcomed),
             };
             for action in actions {
                 match action {
@@ -224,7 +225,7 @@ fn report(error: &LinkError, delay: Duration) {
     let message = &error.message;
     match error.fault {
         LinkFault::Unavailable => {
-            tracing::warn!(message, ?delay, "no stream to the controller; trying again")
+            tracing::warn!(message, ?delay, "no stream to the controller; trying again");
         }
         LinkFault::Identity | LinkFault::Refused => {
             tracing::error!(
