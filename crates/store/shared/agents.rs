@@ -201,26 +201,39 @@ async fn redeem(mut tx: Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp)
     if token.expires_at.0 <= now {
         return Ok(Redeemed::UnknownToken);
     }
-    let added = agents!(
+    // Without RETURNING: with it, SQLite looks through the tables that refer to agents.
+    sqlx::query!(
         "INSERT INTO agents (id, workspace_id, name, key_hash, platform, program_version, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING",
-        "",
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
         agent.id.0,
         token.workspace_id,
         agent.name,
         agent.key_hash,
         agent.platform,
         agent.program_version,
-        Time(now)
+        Time(now),
     )
-    .fetch_one(&mut *tx.conn)
-    .await?
-    .into_agent();
+    .execute(&mut *tx.conn)
+    .await?;
+    let added = Agent {
+        id: agent.id,
+        workspace: WorkspaceId(token.workspace_id),
+        name: agent.name,
+        key_hash: agent.key_hash,
+        platform: agent.platform,
+        program_version: agent.program_version,
+        epoch: SessionEpoch(0),
+        boot: None,
+        controller: None,
+        last_seen_at: None,
+        created_at: now,
+        revoked_at: None,
+    };
     sqlx::query!(
         "UPDATE enrolment_tokens SET used_at = $2, agent_id = $3 WHERE id = $1",
         token.id,
         Time(now),
-        agent.id.0,
+        added.id.0,
     )
     .execute(&mut *tx.conn)
     .await?;

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result};
 use sqlx::{Connection, SqliteConnection};
+use tradepost_store::Error;
 use tradepost_store::conformance::World;
 use tradepost_store::conformance::world::START;
-use tradepost_store::Error;
 use tradepost_store_sqlite::open;
 
 use crate::{fresh, options};

@@ -129,7 +129,7 @@ pub async fn equal_contents_are_stored_once(world: World) -> Result<()> {
         None,
         "not of this listing"
     );
-    evidence(&world, &seller).await
+    evidence(&world, &world.seller().await?).await
 }
 
 async fn evidence(world: &World, seller: &Seller) -> Result<()> {
