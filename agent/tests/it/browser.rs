@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -84,9 +84,10 @@ impl Stage {
     /// A session that is signed in, has its baseline and stands before the fence.
     async fn prepared(&self) -> Result<Session> {
         let mut session = self.session(Some(self.listing(3)?))?;
-        let nobody = session.login_check().await.expect_err("nobody is signed in yet");
+        let Err(nobody) = session.login_check().await else { bail!("nobody is signed in yet") };
         ensure!(nobody.class == FailureClass::NeedsLogin, "{nobody}");
-        let credential = Credential { username: "seller1@example.com".into(), password: "correct horse 1".into() };
+        let credential =
+            Credential { username: "seller1@example.com".into(), password: "correct horse 1".into() };
         session.login(&credential).await?;
         let signed_in = session.login_check().await?;
         ensure!(signed_in.account.as_deref() == Some("seller1@example.com"), "{signed_in:?}");
@@ -137,7 +138,8 @@ async fn start_browser(profile: &Path) -> Result<Browser> {
         command.stdin(Stdio::piped());
         command
     };
-    Ok(Browser::start(&programs, &BrowserOptions::new(profile.to_owned(), Display::Headless), &contained).await?)
+    Ok(Browser::start(&programs, &BrowserOptions::new(profile.to_owned(), Display::Headless), &contained)
+        .await?)
 }
 
 #[tokio::test]
@@ -172,7 +174,8 @@ async fn a_listing_is_published_with_every_field_and_the_photos_in_order() -> Re
     assert_eq!(fields["attributes"]["Colour"], json!("Brown"));
     assert_eq!(fields["promote"], json!(false));
     let names: Vec<_> = listing.photos.iter().filter_map(|path| path.file_name()?.to_str()).collect();
-    let shown: Vec<_> = item["photos"].as_array().into_iter().flatten().filter_map(|p| p["name"].as_str()).collect();
+    let shown: Vec<_> =
+        item["photos"].as_array().into_iter().flatten().filter_map(|p| p["name"].as_str()).collect();
     assert_eq!(shown, names, "photos in order");
 
     let snapshot = stage.browser.snapshot().await?;
@@ -209,7 +212,10 @@ async fn a_refusal_is_definite_and_a_lost_reply_is_found_by_the_difference() -> 
     stage.control(json!({ "faults": { "rerender_clears_title": true } })).await?;
     let mut session = stage.session(Some(stage.listing(1)?))?;
     let prepared = session.prepare().await?;
-    assert!(prepared.fields.contains(&("title".to_owned(), "Oak table - 1950s 🪑".to_owned())), "{prepared:?}");
+    assert!(
+        prepared.fields.contains(&("title".to_owned(), "Oak table - 1950s 🪑".to_owned())),
+        "{prepared:?}"
+    );
     let refused = stage.session(Some(Listing { category: "Boats".into(), ..stage.listing(1)? })).err();
     assert!(refused.is_some_and(|error| error.to_string().contains("Home and garden > Tools")));
     drop(session);

@@ -67,7 +67,8 @@ const VARIABLES: &[&str] = &[
     "site.category",
     "site.category_leaf",
     "site.condition",
-    "site.location", "site.location_query",
+    "site.location",
+    "site.location_query",
     "credential.username",
     "credential.password",
     "pack.paths.",
@@ -195,7 +196,10 @@ impl Checker {
             0 if step.expect.is_some() => {}
             0 => self.say(path, "has no action; give one of goto, fill, select, pick, upload, … or expect"),
             _ => {
-                self.say(path, &format!("has several actions ({}); make each its own step", given.join(", ")));
+                self.say(
+                    path,
+                    &format!("has several actions ({}); make each its own step", given.join(", ")),
+                );
             }
         }
         if (step.goto.is_some() || step.advance.is_some()) && step.expect.is_none() {

@@ -6,8 +6,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tradepost_domain::failure::{Failure, FailureClass};
 
+use super::photos::photos_in_order;
 use super::scan::capture;
-use super::steps::photos_in_order;
 use super::{Confirmation, FieldCheck, Phase, ReadBack, Session, path_of};
 use crate::locate::Condition;
 use crate::normal::{self, Compare};
@@ -181,7 +181,8 @@ impl Session {
             let currency = Some(listing.price.currency());
             let priced = price.chars().any(|c| c.is_ascii_digit());
             // Some lists show every price with one sign: the amount counts.
-            let amounts_equal = normal::price(price, currency) == normal::price(&listing.price.decimal(), currency);
+            let amounts_equal =
+                normal::price(price, currency) == normal::price(&listing.price.decimal(), currency);
             Compare::Text.same(title, &listing.title, None) && (!priced || amounts_equal)
         })
     }

@@ -9,6 +9,7 @@
 
 mod confirm;
 mod failure;
+mod photos;
 mod prepare;
 mod scan;
 mod steps;

@@ -1,0 +1,4 @@
+//! The engine over a page in memory.
+
+mod fake;
+mod session;
