@@ -81,17 +81,17 @@ impl Stage {
     fn set() -> Self {
         let page = FakePage::default();
         {
-            let mut state = page.state();
+            let mut shown = page.state();
             for (url, heading) in
                 [("https://demo.test/new", "New item"), ("https://demo.test/own", "Own items")]
             {
-                state.headings.insert(url.to_owned(), heading.to_owned());
+                shown.headings.insert(url.to_owned(), heading.to_owned());
             }
             for key in [TITLE, PRICE, BUTTON] {
                 let control = Control { enabled: true, count: 1, ..Control::default() };
-                state.controls.insert(key.to_owned(), control);
+                shown.controls.insert(key.to_owned(), control);
             }
-            state.rows.push(row("1", "Old chair"));
+            shown.rows.push(row("1", "Old chair"));
         }
         Self { page: Arc::new(page), told: Arc::default() }
     }
@@ -188,9 +188,9 @@ async fn the_difference_decides_only_when_one_new_item_is_this_listing() {
         let stage = Stage::set();
         let mut session = stage.armed().await;
         {
-            let mut state = stage.page.state();
-            state.press = Some(Ok(("Own items".into(), "https://demo.test/own".into())));
-            state.rows.extend(new.clone());
+            let mut shown = stage.page.state();
+            shown.press = Some(Ok(("Own items".into(), "https://demo.test/own".into())));
+            shown.rows.extend(new.clone());
         }
         session.commit().await;
         let confirmation = session.confirm().await;
@@ -213,9 +213,9 @@ async fn a_refused_form_and_a_limit_are_definite_negatives() {
     let stage = Stage::set();
     let mut session = stage.armed().await;
     {
-        let mut state = stage.page.state();
-        state.controls.insert("the element [aria-invalid=true]".into(), Control::default());
-        state.errors = vec![FormError { field: Some(0), label: "Title".into(), text: "Too short.".into() }];
+        let mut shown = stage.page.state();
+        shown.controls.insert("the element [aria-invalid=true]".into(), Control::default());
+        shown.errors = vec![FormError { field: Some(0), label: "Title".into(), text: "Too short.".into() }];
     }
     session.commit().await;
     let Confirmation::Rejected(failure) = session.confirm().await else { panic!("rejected") };
@@ -277,10 +277,10 @@ async fn values_the_site_changes_fail_and_fallbacks_are_reported() {
 
     let stage = Stage::set();
     {
-        let mut state = stage.page.state();
-        let title = state.controls.remove(TITLE).expect("there");
-        state.controls.insert("the element input[name=title]".into(), title);
-        state.rewrites.insert(PRICE.into(), "25,00 €".into());
+        let mut shown = stage.page.state();
+        let title = shown.controls.remove(TITLE).expect("there");
+        shown.controls.insert("the element input[name=title]".into(), title);
+        shown.rewrites.insert(PRICE.into(), "25,00 €".into());
     }
     stage.session().prepare().await.expect("the fallback and the site's own style of prices");
     let told = stage.told.0.lock().expect("not poisoned");
