@@ -89,7 +89,7 @@ echo "  the practice marketplace:                  $sandbox"
 say "2. A controller with its embedded database"
 shown "controller --database sqlite:… --data-dir …"
 start controller 'controller ready' "$bin/controller" --database "sqlite:$demo/controller/tradepost.db" \
-    --data-dir "$demo/controller" --api-listen 127.0.0.1:0 --agents-listen 127.0.0.1:0
+    --data-dir "$demo/controller" --api-listen 127.0.0.1:0 --agents-listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0
 api=$(first controller 'https://127[0-9.:]+')
 echo "  serving on $api"
 shown "controller admin create --email you@example.com | tradepost login --server $api --ca-file … --token-stdin"
@@ -104,7 +104,7 @@ string=$(tradepost agents enrol-token create 2>> "$logs/enrol.log")
 head=--headless
 [ -z "${VISIBLE:-}" ] || head=
 shown "tradepost-agent run $head"
-start agent 'attached' "$bin/tradepost-agent" --data-dir "$demo/agent" run $head
+start agent 'connected to the controller' "$bin/tradepost-agent" --data-dir "$demo/agent" run $head
 agent=$(tradepost agents list -o json | field 0.id)
 tradepost agents list
 
@@ -112,8 +112,8 @@ say "4. A marketplace account on each site"
 # On a real marketplace you sign in by hand, in the agent's Chrome. These two sites take a credential kept on this PC.
 add_account() { # SITE CURRENCY SELLER
     local user=seller$3@example.com id
-    shown "tradepost accounts add --name \"my $1\" --site $1 --site-url ${!1} --currency $2 --agent $agent"
-    id=$(tradepost accounts add --name "my $1" --site "$1" --site-url "${!1}" --currency "$2" \
+    shown "tradepost accounts add \"my $1\" --site $1 --site-url ${!1} --currency $2 --agent $agent"
+    id=$(tradepost accounts add "my $1" --site "$1" --site-url "${!1}" --currency "$2" \
         --sign-in-name "$user" --agent "$agent" -o json | field id)
     printf 'correct horse %s' "$3" | "$bin/tradepost-agent" --data-dir "$demo/agent" credentials set \
         --account "$id" --username "$user"

@@ -81,6 +81,7 @@ impl System {
         let mut command = Command::new(binary("controller")?);
         command.envs(self.environment.iter().cloned());
         command.args(["--database", database, "--api-listen", api, "--agents-listen", agents]);
+        command.args(["--metrics-listen", "127.0.0.1:0"]);
         command.arg("--data-dir").arg(self.path().join(name));
         command.arg("--identity-dir").arg(self.path().join("identity"));
         let mut process = Spawned::start_with_logs(name, command, &self.path().join("logs"))?;
@@ -151,7 +152,7 @@ impl System {
         command.envs(self.environment.iter().cloned());
         command.arg("--data-dir").arg(data).args(["run", "--headless"]);
         let mut process = Spawned::start_with_logs(name, command, &self.path().join("logs"))?;
-        process.wait_for_line("attached", START_DEADLINE).await?;
+        process.wait_for_line("connected to the controller", START_DEADLINE).await?;
         Ok(process)
     }
 
@@ -170,9 +171,7 @@ impl System {
             .cli
             .field(
                 &[
-                    "accounts",
-                    "add",
-                    "--name",
+                    "accounts", "add",
                     name,
                     "--site",
                     kind.name(),

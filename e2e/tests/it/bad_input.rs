@@ -23,7 +23,8 @@ async fn programs_that_cannot_start_say_why() -> Result<()> {
     let taken = controller.api.trim_start_matches("https://").to_owned();
     let at = |name: &str| system.path().join(name).display().to_string();
     let data = at("other");
-    let free = ["--api-listen", "127.0.0.1:0", "--agents-listen", "127.0.0.1:0"];
+    let free =
+        ["--api-listen", "127.0.0.1:0", "--agents-listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
 
     let port = ["--database", &format!("sqlite:{}", at("o.db")), "--data-dir", &data, "--api-listen", &taken];
     check("port taken", &run("controller", &port, &[], "").await?, &[&taken, "in use"]);
@@ -140,9 +141,7 @@ async fn commands_that_are_wrong_say_what_to_mend() -> Result<()> {
     let agents = cli.json(&["agents", "list"]).await?;
     let agent = agents[0]["id"].as_str().unwrap_or_default().to_owned();
     let add = [
-        "accounts",
-        "add",
-        "--name",
+        "accounts", "add",
         "a",
         "--site",
         "sandbox",
@@ -155,7 +154,7 @@ async fn commands_that_are_wrong_say_what_to_mend() -> Result<()> {
     let finished = cli.run(&["postings", "create", "--listing", id, "--account", "a"]).await?;
     check("unknown category", &finished, &["category", "Spaceships"]);
 
-    let add = ["accounts", "add", "--name", "b", "--site", "nosuch", "--site-url", "http://example.com/"];
+    let add = ["accounts", "add", "b", "--site", "nosuch", "--site-url", "http://example.com/"];
     check("unknown site", &cli.run(&add).await?, &["site"]);
     check(
         "no such posting",
