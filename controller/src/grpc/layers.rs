@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use tokio::time::Instant;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
@@ -147,6 +147,13 @@ fn bearer(request: &Request) -> Option<String> {
 async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let Some((method, access)) = methods::row(&path) else {
+        let is_grpc = request
+            .headers()
+            .get(http::header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        if !is_grpc {
+            return (http::StatusCode::NOT_FOUND, "there is nothing here\n").into_response();
+        }
         return Status::unimplemented("there is no such method; is the client newer than the controller?")
             .into_http();
     };
@@ -177,13 +184,11 @@ async fn call(path: &str, request: Request, next: Next) -> Response {
     let ended = if methods::is_stream(path) {
         handler.await
     } else {
-        match tokio::time::timeout(DEADLINE, handler).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                let error = Error::new(Reason::DeadlineExceeded, "the call took longer than 30 seconds");
-                return status::from(error).into_http::<Body>();
-            }
-        }
+        let Ok(ended) = tokio::time::timeout(DEADLINE, handler).await else {
+            let error = Error::new(Reason::DeadlineExceeded, "the call took longer than 30 seconds");
+            return status::from(error).into_http::<Body>();
+        };
+        ended
     };
     ended.unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

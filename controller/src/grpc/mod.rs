@@ -98,8 +98,8 @@ pub fn api_router(
         .add_service(limited!(agent_service_server::AgentServiceServer, api))
         .add_service(limited!(enrolment_service_server::EnrolmentServiceServer, api))
         .add_service(limited!(event_service_server::EventServiceServer, api));
-    let router = gate.around(routes.into_axum_router()).layer(GrpcWebLayer::new());
-    Ok((router, reporter))
+    let services = gate.around(routes.into_axum_router()).layer(GrpcWebLayer::new());
+    Ok((services, reporter))
 }
 
 /// The services for agents, over mutual TLS only.

@@ -15,10 +15,10 @@ const AGENTS_KEY: &str = "agents-ca.key";
 
 /// The contents, PEM.
 pub(super) struct Files {
-    pub(super) root_pem: String,
-    pub(super) root_key_pem: String,
-    pub(super) agents_ca_pem: String,
-    pub(super) agents_key_pem: String,
+    pub(super) root: String,
+    pub(super) root_key: String,
+    pub(super) agents_ca: String,
+    pub(super) agents_key: String,
 }
 
 /// The files of `folder`; none when there are none.
@@ -31,10 +31,10 @@ pub(super) fn load(folder: &Path) -> Result<Option<Files>, Error> {
         fs::read_to_string(&path).map_err(|source| Error::File { what: "read", path, source })
     };
     Ok(Some(Files {
-        root_pem: read(ROOT)?,
-        root_key_pem: read(ROOT_KEY)?,
-        agents_ca_pem: read(AGENTS_CA)?,
-        agents_key_pem: read(AGENTS_KEY)?,
+        root: read(ROOT)?,
+        root_key: read(ROOT_KEY)?,
+        agents_ca: read(AGENTS_CA)?,
+        agents_key: read(AGENTS_KEY)?,
     }))
 }
 
@@ -67,10 +67,10 @@ fn write_all(folder: &Path, files: &Files) -> Result<(), Error> {
         source,
     })?;
     for (name, content, secret) in [
-        (ROOT_KEY, &files.root_key_pem, true),
-        (AGENTS_KEY, &files.agents_key_pem, true),
-        (AGENTS_CA, &files.agents_ca_pem, false),
-        (ROOT, &files.root_pem, false),
+        (ROOT_KEY, &files.root_key, true),
+        (AGENTS_KEY, &files.agents_key, true),
+        (AGENTS_CA, &files.agents_ca, false),
+        (ROOT, &files.root, false),
     ] {
         let path = folder.join(name);
         write(&path, content, secret).map_err(|source| Error::File { what: "write", path, source })?;
@@ -105,10 +105,10 @@ mod tests {
         let path = folder.path().join("identity");
         let text = |name: &str| name.to_owned();
         let files = Files {
-            root_pem: text("a"),
-            root_key_pem: text("b"),
-            agents_ca_pem: text("c"),
-            agents_key_pem: text("d"),
+            root: text("a"),
+            root_key: text("b"),
+            agents_ca: text("c"),
+            agents_key: text("d"),
         };
         assert!(store(&path, &files).expect("written"));
         for key in [ROOT_KEY, AGENTS_KEY] {

@@ -98,20 +98,20 @@ impl Identity {
         let issuer = Issuer::from_params(&root_params, &root_key);
         let agents_ca = agents_params.signed_by(&agents_key, &issuer)?;
         Ok(files::Files {
-            root_pem: root.pem(),
-            root_key_pem: root_key.serialize_pem(),
-            agents_ca_pem: agents_ca.pem(),
-            agents_key_pem: agents_key.serialize_pem(),
+            root: root.pem(),
+            root_key: root_key.serialize_pem(),
+            agents_ca: agents_ca.pem(),
+            agents_key: agents_key.serialize_pem(),
         })
     }
 
     fn from_files(files: files::Files) -> Result<Self, Error> {
-        let files::Files { root_pem, root_key_pem, agents_ca_pem, agents_key_pem } = files;
+        let files::Files { root: root_pem, root_key, agents_ca: agents_ca_pem, agents_key } = files;
         let root = first(&root_pem, files::ROOT)?;
         let agents_ca = first(&agents_ca_pem, files::AGENTS_CA)?;
         Ok(Self {
-            root_issuer: Issuer::from_ca_cert_der(&root, KeyPair::from_pem(&root_key_pem)?)?,
-            agents_issuer: Issuer::from_ca_cert_der(&agents_ca, KeyPair::from_pem(&agents_key_pem)?)?,
+            root_issuer: Issuer::from_ca_cert_der(&root, KeyPair::from_pem(&root_key)?)?,
+            agents_issuer: Issuer::from_ca_cert_der(&agents_ca, KeyPair::from_pem(&agents_key)?)?,
             root_pem,
             root,
             agents_ca_pem,

@@ -25,8 +25,10 @@ const PREFIX: &str = "tpt_";
 /// Tokens seen lately.
 #[derive(Clone, Default)]
 pub struct Tokens {
-    seen: Arc<Mutex<HashMap<[u8; 32], (Principal, Instant)>>>,
+    seen: Arc<Mutex<Seen>>,
 }
+
+type Seen = HashMap<[u8; 32], (Principal, Instant)>;
 
 impl Core {
     /// Who holds `token`.

@@ -1,10 +1,12 @@
 //! Photos: checked, turned upright, cleaned, kept once.
 
 use std::io::Cursor;
+use std::time::Duration;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use tokio::sync::Semaphore;
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::{AgentId, ContentHash, JobId, PhotoId};
 use tradepost_domain::photo::{BYTES_MAX, EDGE_MIN, MediaType, PIXELS_MAX, Photo};
@@ -18,6 +20,11 @@ const JPEG_QUALITY: u8 = 92;
 const EDGE_MAX: u32 = 30_000;
 /// Memory that one decoding may take.
 const DECODE_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// Pictures decoded at once: each may take [`DECODE_BYTES_MAX`].
+static DECODERS: Semaphore = Semaphore::const_new(4);
+/// An upload waits this long for its turn.
+const DECODER_WAIT: Duration = Duration::from_secs(10);
 
 /// A picture that is fit to be kept.
 struct Cleaned {
@@ -33,6 +40,11 @@ impl Core {
         let mut violations = Violations::new();
         let file_name = violations.text("file_name", file_name, 1, 200);
         violations.into_result(|| Some(()))?;
+        let place = tokio::time::timeout(DECODER_WAIT, DECODERS.acquire()).await;
+        let Ok(Ok(_place)) = place else {
+            let message = "too many photos are being checked at this moment; try again";
+            return Err(Error::new(Reason::TooManyUploads, message).retry_after(DECODER_WAIT));
+        };
         // Decoding takes a while and must not hold up the other calls.
         let cleaned = tokio::task::spawn_blocking(move || clean(&content)).await.map_err(Error::internal)?;
         let Cleaned { content, media_type, width, height } = cleaned.map_err(|problem| {

@@ -65,7 +65,7 @@ impl Core {
             publish::Event::Found(item) => Some(found_receipt(intent, item, look_job)),
             _ => None,
         };
-        Ok(Some(Decision { with, receipt, ..event.into() }))
+        Ok(Some(Decision { receipt, with, ..event.into() }))
     }
 
     async fn end_look(&self, look_job: &Job, run_lease: RunLease) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What a posting waits for, in one sentence.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use tradepost_domain::agent::{Agent, Presence};
@@ -38,10 +39,11 @@ impl Core {
         };
         let now = self.now();
         let job = &publication.job;
-        if !agents.contains_key(&job.agent) {
-            agents.insert(job.agent, self.store.find_agent(job.agent).await?);
-        }
-        let agent = agents.get(&job.agent).and_then(Option::as_ref);
+        let agent = match agents.entry(job.agent) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(self.store.find_agent(job.agent).await?),
+        };
+        let agent = agent.as_ref();
         Ok(match posting.state {
             State::Uncertain => {
                 let next = self.next_look(&publication).await?;
