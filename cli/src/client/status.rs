@@ -34,11 +34,19 @@ pub(super) fn error(origin: &Origin, status: &Status) -> Error {
         code => Error::new(exit(code), message),
     };
     if let Some(bad_request) = details.bad_request() {
-        error = error.details(bad_request.field_violations.iter().map(|violation| {
-            let field = violation.field.strip_prefix("content.").unwrap_or(&violation.field);
-            let field = field.replace("photo_ids", "photos");
-            format!("{field}: {}", one_line(&violation.description))
-        }));
+        let told: Vec<_> = bad_request
+            .field_violations
+            .iter()
+            .map(|violation| (violation.field.as_str(), one_line(&violation.description)))
+            .collect();
+        error.message = without_violations(&error.message, &told);
+        if told.len() > 1 || !error.message.contains(told.first().map_or("", |(_, description)| description))
+        {
+            error = error.details(told.iter().map(|(field, description)| {
+                let field = field.strip_prefix("content.").unwrap_or(field).replace("photo_ids", "photos");
+                format!("{field}: {description}")
+            }));
+        }
     }
     if let Some(info) = details.error_info() {
         error.hints.extend(info.metadata.get("hint").map(|hint| one_line(hint)));
@@ -185,6 +193,30 @@ fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (d
     std::iter::successors(Some(error), |error: &&(dyn StdError + 'static)| (*error).source())
 }
 
+/// The summary alone, where the controller's message repeats several violations that follow as lines of their own.
+fn without_violations(message: &str, violations: &[(&str, String)]) -> String {
+    let repeats = violations.len() > 1 && violations.iter().all(|(_, told)| message.contains(told.as_str()));
+    let (true, Some((field, description))) = (repeats, violations.first()) else { return message.to_owned() };
+    let start =
+        message.find(&format!("{field}: {description}")).or_else(|| message.find(description.as_str()));
+    let summary = message[..start.unwrap_or(0)].trim_end_matches([' ', ':', ';']);
+    if summary.is_empty() { format!("{} fields break a rule", violations.len()) } else { summary.to_owned() }
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn violations_are_told_once() {
+        let several = [("site", "is no site".to_owned()), ("url", "must start with https://".to_owned())];
+        let told = |message: &str| without_violations(message, &several);
+        assert_eq!(told("site: is no site; url: must start with https://"), "2 fields break a rule");
+        assert_eq!(told("the shop: site: is no site; url: must start with https://"), "the shop");
+        assert_eq!(told("the account breaks 2 rules"), "the account breaks 2 rules");
+    }
 }

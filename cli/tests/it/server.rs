@@ -17,6 +17,8 @@ use tradepost_proto::v1;
 use tradepost_runtime::tasks::Tasks;
 use tradepost_runtime::tls::{self, ClientAuth, Protocols, ReloadingServerConfig, TlsListener};
 
+mod work;
+
 pub(crate) const TOKEN: &str = "tp_right_token";
 pub(crate) const POSTING: &str = "0190d3a1-0000-7000-8000-0000000000aa";
 pub(crate) const JOB: &str = "0190d3a1-0000-7000-8000-0000000000bb";
@@ -160,7 +162,6 @@ pub(crate) fn step(seq: u32, phase: v1::Phase, name: &str, status: v1::StepStatu
 
 type Answer<T> = Result<Response<T>, Status>;
 
-#[expect(clippy::result_large_err, clippy::unused_self, reason = "tonic's shape")]
 impl Fake {
     fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().expect("no test panicked with it")
@@ -181,7 +182,7 @@ impl Fake {
         Ok(())
     }
 
-    fn account(&self) -> v1::Account {
+    fn account() -> v1::Account {
         v1::Account {
             id: ACCOUNT.to_owned(),
             name: "shop".to_owned(),
@@ -192,7 +193,7 @@ impl Fake {
         }
     }
 
-    fn listing(&self, content: v1::ListingContent) -> v1::Listing {
+    fn listing(content: v1::ListingContent) -> v1::Listing {
         v1::Listing { id: LISTING.to_owned(), content: Some(content), ..v1::Listing::default() }
     }
 
@@ -262,7 +263,7 @@ impl v1::account_service_server::AccountService for Fake {
     }
 
     async fn get_account(&self, _: Request<v1::GetAccountRequest>) -> Answer<v1::GetAccountResponse> {
-        Ok(Response::new(v1::GetAccountResponse { account: Some(self.account()) }))
+        Ok(Response::new(v1::GetAccountResponse { account: Some(Self::account()) }))
     }
 
     async fn list_accounts(
@@ -272,10 +273,10 @@ impl v1::account_service_server::AccountService for Fake {
         self.check(&request)?;
         // Two pages, to see that both are fetched.
         let first = request.into_inner().page_token.is_empty();
-        let mut account = self.account();
+        let mut account = Self::account();
         if !first {
             account.id = account.id.replace("a1b2c3", "a1b2c9");
-            account.name = "second shop".to_owned();
+            "second shop".clone_into(&mut account.name);
         }
         let next_page_token = if first { "next" } else { "" }.to_owned();
         Ok(Response::new(v1::ListAccountsResponse { accounts: vec![account], next_page_token }))
@@ -308,7 +309,7 @@ impl v1::listing_service_server::ListingService for Fake {
             return Err(Status::with_error_details(tonic::Code::InvalidArgument, message, details));
         }
         self.script().created.push(content.clone());
-        Ok(Response::new(v1::CreateListingResponse { listing: Some(self.listing(content)) }))
+        Ok(Response::new(v1::CreateListingResponse { listing: Some(Self::listing(content)) }))
     }
 
     async fn get_listing(&self, _: Request<v1::GetListingRequest>) -> Answer<v1::GetListingResponse> {
@@ -318,7 +319,7 @@ impl v1::listing_service_server::ListingService for Fake {
             price: Some(v1::Money { minor_units: 2550, currency_code: "EUR".to_owned() }),
             ..v1::ListingContent::default()
         };
-        Ok(Response::new(v1::GetListingResponse { listing: Some(self.listing(content)) }))
+        Ok(Response::new(v1::GetListingResponse { listing: Some(Self::listing(content)) }))
     }
 
     async fn list_listings(&self, _: Request<v1::ListListingsRequest>) -> Answer<v1::ListListingsResponse> {
@@ -374,169 +375,6 @@ impl v1::photo_service_server::PhotoService for Fake {
         _: Request<v1::DownloadPhotoRequest>,
     ) -> Answer<Self::DownloadPhotoStream> {
         Err(unscripted())
-    }
-}
-
-#[tonic::async_trait]
-impl v1::posting_service_server::PostingService for Fake {
-    async fn create_posting(
-        &self,
-        request: Request<v1::CreatePostingRequest>,
-    ) -> Answer<v1::CreatePostingResponse> {
-        self.check(&request)?;
-        Ok(Response::new(v1::CreatePostingResponse { posting: Some(self.posting()) }))
-    }
-
-    async fn get_posting(&self, request: Request<v1::GetPostingRequest>) -> Answer<v1::GetPostingResponse> {
-        self.check(&request)?;
-        Ok(Response::new(v1::GetPostingResponse { posting: Some(self.posting()) }))
-    }
-
-    async fn list_postings(
-        &self,
-        request: Request<v1::ListPostingsRequest>,
-    ) -> Answer<v1::ListPostingsResponse> {
-        self.check(&request)?;
-        let postings = vec![self.posting()];
-        Ok(Response::new(v1::ListPostingsResponse { postings, next_page_token: String::new() }))
-    }
-
-    async fn cancel_posting(
-        &self,
-        _: Request<v1::CancelPostingRequest>,
-    ) -> Answer<v1::CancelPostingResponse> {
-        let details = ErrorDetails::with_error_info("PAST_THE_FENCE", "tradepost", HashMap::new());
-        let message = "the listing may be published already; it is being found out";
-        Err(Status::with_error_details(tonic::Code::FailedPrecondition, message, details))
-    }
-
-    async fn retry_posting(&self, _: Request<v1::RetryPostingRequest>) -> Answer<v1::RetryPostingResponse> {
-        Err(unscripted())
-    }
-
-    async fn resolve_posting(
-        &self,
-        _: Request<v1::ResolvePostingRequest>,
-    ) -> Answer<v1::ResolvePostingResponse> {
-        Err(unscripted())
-    }
-
-    async fn get_receipt(&self, _: Request<v1::GetReceiptRequest>) -> Answer<v1::GetReceiptResponse> {
-        if self.script().posting_state != i32::from(v1::PostingState::Published) {
-            return Err(Status::not_found("the posting has no receipt"));
-        }
-        let check = |field: &str, text: &str| v1::FieldCheck {
-            field: field.to_owned(),
-            wanted: text.to_owned(),
-            found: text.to_owned(),
-            matches: true,
-        };
-        let receipt = v1::Receipt {
-            item: Some(v1::PublishedItem {
-                item_id: "4711".to_owned(),
-                url: "https://sandbox.example/item/4711".to_owned(),
-                strategy: "id_in_url".to_owned(),
-            }),
-            baseline_count: 3,
-            read_back: vec![check("title", "Desk lamp"), check("price", "25.50 EUR")],
-            evidence: Vec::new(),
-            recipe: "sandbox/publish 1".to_owned(),
-            agent_id: String::new(),
-            prepare_ms: 1_800,
-            confirm_ms: 420,
-        };
-        Ok(Response::new(v1::GetReceiptResponse { receipt: Some(receipt) }))
-    }
-}
-
-#[tonic::async_trait]
-impl v1::job_service_server::JobService for Fake {
-    type DownloadEvidenceStream =
-        Pin<Box<dyn Stream<Item = Result<v1::DownloadEvidenceResponse, Status>> + Send>>;
-
-    async fn get_job(&self, _: Request<v1::GetJobRequest>) -> Answer<v1::GetJobResponse> {
-        let job = v1::Job {
-            id: JOB.to_owned(),
-            kind: v1::JobKind::Publish.into(),
-            state: v1::JobState::Running.into(),
-            ..v1::Job::default()
-        };
-        Ok(Response::new(v1::GetJobResponse { job: Some(job) }))
-    }
-
-    async fn list_jobs(&self, _: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
-        Err(unscripted())
-    }
-
-    async fn list_steps(&self, request: Request<v1::ListStepsRequest>) -> Answer<v1::ListStepsResponse> {
-        self.check(&request)?;
-        Ok(Response::new(v1::ListStepsResponse { steps: self.script().steps.clone() }))
-    }
-
-    async fn list_evidence(&self, _: Request<v1::ListEvidenceRequest>) -> Answer<v1::ListEvidenceResponse> {
-        let file = v1::EvidenceFile {
-            id: "e1".to_owned(),
-            run_lease: 7,
-            name: "../before fence.png".to_owned(),
-            media_type: "image/png".to_owned(),
-            size_bytes: 5,
-            // Of "hello".
-            sha256: "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824".to_owned(),
-            created_at: None,
-        };
-        Ok(Response::new(v1::ListEvidenceResponse { files: vec![file] }))
-    }
-
-    async fn download_evidence(
-        &self,
-        _: Request<v1::DownloadEvidenceRequest>,
-    ) -> Answer<Self::DownloadEvidenceStream> {
-        let chunks = ["hel", "lo"].map(|text| Ok(v1::DownloadEvidenceResponse { chunk: text.into() }));
-        Ok(Response::new(Box::pin(futures::stream::iter(chunks))))
-    }
-}
-
-#[tonic::async_trait]
-impl v1::event_service_server::EventService for Fake {
-    type StreamEventsStream = Pin<Box<dyn Stream<Item = Result<v1::StreamEventsResponse, Status>> + Send>>;
-
-    async fn stream_events(
-        &self,
-        request: Request<v1::StreamEventsRequest>,
-    ) -> Answer<Self::StreamEventsStream> {
-        self.check(&request)?;
-        self.script().cursors.push(request.into_inner().after);
-        let mut feed = self.feed.subscribe();
-        let (mut told, cuts) = *feed.borrow_and_update();
-        let (sender, receiver) = tokio::sync::mpsc::channel(4);
-        Tasks::new().spawn("feed", async move {
-            while feed.changed().await.is_ok() {
-                let (seq, now_cut) = *feed.borrow_and_update();
-                if now_cut > cuts {
-                    return;
-                }
-                while told < seq {
-                    told += 1;
-                    let event = v1::Event { seq: told, kind: "run.step".to_owned(), ..v1::Event::default() };
-                    let item = Some(v1::stream_events_response::Item::Event(event));
-                    if sender.send(Ok(v1::StreamEventsResponse { item })).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        });
-        self.opened.send_modify(|opened| *opened += 1);
-        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
-    }
-
-    async fn list_events(&self, _: Request<v1::ListEventsRequest>) -> Answer<v1::ListEventsResponse> {
-        let events = (1..=2).map(|seq| v1::Event {
-            seq,
-            kind: "posting.changed".to_owned(),
-            posting_id: POSTING.to_owned(),
-            ..v1::Event::default()
-        });
-        Ok(Response::new(v1::ListEventsResponse { events: events.collect() }))
     }
 }
 

@@ -1,0 +1,175 @@
+//! Postings, jobs and events of the scripted controller.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+
+use futures::Stream;
+use tonic::{Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+use tradepost_proto::v1;
+use tradepost_runtime::tasks::Tasks;
+
+use super::{Answer, Fake, JOB, POSTING, unscripted};
+
+#[tonic::async_trait]
+impl v1::posting_service_server::PostingService for Fake {
+    async fn create_posting(
+        &self,
+        request: Request<v1::CreatePostingRequest>,
+    ) -> Answer<v1::CreatePostingResponse> {
+        self.check(&request)?;
+        Ok(Response::new(v1::CreatePostingResponse { posting: Some(self.posting()) }))
+    }
+
+    async fn get_posting(&self, request: Request<v1::GetPostingRequest>) -> Answer<v1::GetPostingResponse> {
+        self.check(&request)?;
+        Ok(Response::new(v1::GetPostingResponse { posting: Some(self.posting()) }))
+    }
+
+    async fn list_postings(
+        &self,
+        request: Request<v1::ListPostingsRequest>,
+    ) -> Answer<v1::ListPostingsResponse> {
+        self.check(&request)?;
+        let postings = vec![self.posting()];
+        Ok(Response::new(v1::ListPostingsResponse { postings, next_page_token: String::new() }))
+    }
+
+    async fn cancel_posting(
+        &self,
+        _: Request<v1::CancelPostingRequest>,
+    ) -> Answer<v1::CancelPostingResponse> {
+        let details = ErrorDetails::with_error_info("PAST_THE_FENCE", "tradepost", HashMap::new());
+        let message = "the listing may be published already; it is being found out";
+        Err(Status::with_error_details(tonic::Code::FailedPrecondition, message, details))
+    }
+
+    async fn retry_posting(&self, _: Request<v1::RetryPostingRequest>) -> Answer<v1::RetryPostingResponse> {
+        Err(unscripted())
+    }
+
+    async fn resolve_posting(
+        &self,
+        _: Request<v1::ResolvePostingRequest>,
+    ) -> Answer<v1::ResolvePostingResponse> {
+        Err(unscripted())
+    }
+
+    async fn get_receipt(&self, _: Request<v1::GetReceiptRequest>) -> Answer<v1::GetReceiptResponse> {
+        if self.script().posting_state != i32::from(v1::PostingState::Published) {
+            return Err(Status::not_found("the posting has no receipt"));
+        }
+        let check = |field: &str, text: &str| v1::FieldCheck {
+            field: field.to_owned(),
+            wanted: text.to_owned(),
+            found: text.to_owned(),
+            matches: true,
+        };
+        let receipt = v1::Receipt {
+            item: Some(v1::PublishedItem {
+                item_id: "4711".to_owned(),
+                url: "https://sandbox.example/item/4711".to_owned(),
+                strategy: "id_in_url".to_owned(),
+            }),
+            baseline_count: 3,
+            read_back: vec![check("title", "Desk lamp"), check("price", "25.50 EUR")],
+            evidence: Vec::new(),
+            recipe: "sandbox/publish 1".to_owned(),
+            agent_id: String::new(),
+            prepare_ms: 1_800,
+            confirm_ms: 420,
+        };
+        Ok(Response::new(v1::GetReceiptResponse { receipt: Some(receipt) }))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::job_service_server::JobService for Fake {
+    type DownloadEvidenceStream =
+        Pin<Box<dyn Stream<Item = Result<v1::DownloadEvidenceResponse, Status>> + Send>>;
+
+    async fn get_job(&self, _: Request<v1::GetJobRequest>) -> Answer<v1::GetJobResponse> {
+        let job = v1::Job {
+            id: JOB.to_owned(),
+            kind: v1::JobKind::Publish.into(),
+            state: v1::JobState::Running.into(),
+            ..v1::Job::default()
+        };
+        Ok(Response::new(v1::GetJobResponse { job: Some(job) }))
+    }
+
+    async fn list_jobs(&self, _: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
+        Err(unscripted())
+    }
+
+    async fn list_steps(&self, request: Request<v1::ListStepsRequest>) -> Answer<v1::ListStepsResponse> {
+        self.check(&request)?;
+        Ok(Response::new(v1::ListStepsResponse { steps: self.script().steps.clone() }))
+    }
+
+    async fn list_evidence(&self, _: Request<v1::ListEvidenceRequest>) -> Answer<v1::ListEvidenceResponse> {
+        let file = v1::EvidenceFile {
+            id: "e1".to_owned(),
+            run_lease: 7,
+            name: "../before fence.png".to_owned(),
+            media_type: "image/png".to_owned(),
+            size_bytes: 5,
+            // Of "hello".
+            sha256: "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824".to_owned(),
+            created_at: None,
+        };
+        Ok(Response::new(v1::ListEvidenceResponse { files: vec![file] }))
+    }
+
+    async fn download_evidence(
+        &self,
+        _: Request<v1::DownloadEvidenceRequest>,
+    ) -> Answer<Self::DownloadEvidenceStream> {
+        let chunks = ["hel", "lo"].map(|text| Ok(v1::DownloadEvidenceResponse { chunk: text.into() }));
+        Ok(Response::new(Box::pin(futures::stream::iter(chunks))))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::event_service_server::EventService for Fake {
+    type StreamEventsStream = Pin<Box<dyn Stream<Item = Result<v1::StreamEventsResponse, Status>> + Send>>;
+
+    async fn stream_events(
+        &self,
+        request: Request<v1::StreamEventsRequest>,
+    ) -> Answer<Self::StreamEventsStream> {
+        self.check(&request)?;
+        self.script().cursors.push(request.into_inner().after);
+        let mut feed = self.feed.subscribe();
+        let (mut told, cuts) = *feed.borrow_and_update();
+        let (sender, receiver) = tokio::sync::mpsc::channel(4);
+        Tasks::new().spawn("feed", async move {
+            while feed.changed().await.is_ok() {
+                let (seq, now_cut) = *feed.borrow_and_update();
+                if now_cut > cuts {
+                    return;
+                }
+                while told < seq {
+                    told += 1;
+                    let event = v1::Event { seq: told, kind: "run.step".to_owned(), ..v1::Event::default() };
+                    let item = Some(v1::stream_events_response::Item::Event(event));
+                    if sender.send(Ok(v1::StreamEventsResponse { item })).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        self.opened.send_modify(|opened| *opened += 1);
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
+    }
+
+    async fn list_events(&self, _: Request<v1::ListEventsRequest>) -> Answer<v1::ListEventsResponse> {
+        let events = (1..=2).map(|seq| v1::Event {
+            seq,
+            kind: "posting.changed".to_owned(),
+            posting_id: POSTING.to_owned(),
+            ..v1::Event::default()
+        });
+        Ok(Response::new(v1::ListEventsResponse { events: events.collect() }))
+    }
+}
