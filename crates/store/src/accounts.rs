@@ -10,8 +10,9 @@ use crate::{Error, PageRequest, Slice};
 /// Marketplace accounts of workspaces.
 #[async_trait]
 pub trait Accounts: Send + Sync {
-    /// Adds it, with its event. When the id exists in the same workspace, returns the stored one unchanged; in another,
-    /// `Conflict::Id`. `Conflict::AccountName` when the name is taken.
+    /// Adds it, with its event. When the id exists in the same workspace, returns the stored one unchanged; in
+    /// another, `Conflict::Id`. `Conflict::AccountName` when the name is taken; `Stale` when its agent is revoked or
+    /// not of the workspace.
     async fn add_account(&self, account: Account) -> Result<Account, Error>;
 
     /// One account.
@@ -21,8 +22,8 @@ pub trait Accounts: Send + Sync {
     async fn list_accounts(&self, workspace: WorkspaceId, page: PageRequest)
     -> Result<Slice<Account>, Error>;
 
-    /// Binds it to an agent of the same workspace, with its event; `Stale` unless at `version`. Its queued and parked
-    /// jobs move with it.
+    /// Binds it to an agent of the same workspace, with its event; `Stale` unless at `version`, or when the agent is revoked
+    /// or not of the workspace. Its queued and parked jobs move with it.
     async fn bind_account(
         &self,
         workspace: WorkspaceId,

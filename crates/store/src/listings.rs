@@ -11,7 +11,7 @@ use crate::{Error, PageRequest, Slice};
 #[async_trait]
 pub trait Listings: Send + Sync {
     /// Adds it, with its photos' order and its event. When the id exists in the same workspace, returns the stored one;
-    /// in another, `Conflict::Id`. The service has checked that the photos exist.
+    /// in another, `Conflict::Id`. `Stale` when a photo is not of the workspace; the service has checked that.
     async fn add_listing(&self, listing: Listing) -> Result<Listing, Error>;
 
     /// One listing; none when deleted.

@@ -24,7 +24,8 @@ pub struct Change {
     pub guard: Option<EpochGuard>,
     /// Changed jobs.
     pub jobs: Vec<Job>,
-    /// Changed intents. `Conflict::AccountBusy` and `Conflict::ItemTaken` come from here.
+    /// Changed intents. `Conflict::AccountBusy` and `Conflict::ItemTaken` come from here. The baseline is written while
+    /// the intent is Preparing or Prepared, and never after.
     pub intents: Vec<Intent>,
     /// Changed postings.
     pub postings: Vec<Posting>,
@@ -32,9 +33,9 @@ pub struct Change {
     pub new_jobs: Vec<Job>,
     /// New intents; written before the changed rows that refer to them.
     pub new_intents: Vec<Intent>,
-    /// New postings. `Conflict::PostingOpen` comes from here.
+    /// New postings. `Conflict::PostingOpen` comes from here; a deleted listing makes the change `Stale`.
     pub new_postings: Vec<Posting>,
-    /// A receipt to keep.
+    /// A receipt to keep; an intent's first one is kept.
     pub receipt: Option<ChangeReceipt>,
     /// Told in the feed.
     pub events: Vec<NewEvent>,
@@ -146,10 +147,14 @@ pub trait Work: Send + Sync {
     /// a `run_lease` greater than any before, state Leased, and `lease_until` = now +
     /// [`job::ACKNOWLEDGE_WITHIN`]. The same rules as [`job::step`] with [`job::Event::Claim`]. Postings of claimed jobs
     /// become Running. Publish jobs are passed over while their account has an Armed or Unknown intent.
+    ///
+    /// Jobs follow their account: those of accounts bound to the agent are claimed, whatever agent they were made for, and
+    /// name the claiming agent from then on. Told in the feed: `job.changed` with `state`, `kind`, `attempt`, `run_lease`,
+    /// and `posting.changed` with `state`.
     async fn claim_jobs(&self, claim: Claim, now: Timestamp) -> Result<Vec<Job>, Error>;
 
-    /// Extends the leases of Running jobs to now + [`job::LEASE`] where `run_lease` and agent match. Returns the runs
-    /// that are no longer current.
+    /// Extends the leases of Running jobs to now + [`job::LEASE`] where `run_lease` and agent match, and counts their
+    /// versions, so that a sweep that read the older lease is `Stale`. Returns the runs that are no longer current.
     async fn extend_leases(
         &self,
         agent: AgentId,
@@ -158,7 +163,8 @@ pub trait Work: Send + Sync {
     ) -> Result<Vec<(JobId, RunLease)>, Error>;
 
     /// Appends step reports of one run of a job of `agent`, with an event each (`run.step`); `Stale` when the run is not
-    /// the job's present one. Repeated `seq`s are dropped.
+    /// the job's present one. Repeated `seq`s are dropped. The events' data has `run_lease` and the fields of [`Step`], the
+    /// duration as `duration_ms`.
     async fn append_steps(
         &self,
         agent: AgentId,

@@ -70,7 +70,9 @@ fn constraints(engine: &str) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(workspace_root().join("migrations").join(engine))? {
         let text = std::fs::read_to_string(entry?.path())?;
-        let statement = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(" COLLATE \"C\"", "");
+        let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+        let statement =
+            code.join(" ").split_whitespace().collect::<Vec<_>>().join(" ").replace(" COLLATE \"C\"", "");
         for constraint in statement.split("CONSTRAINT ").skip(1) {
             let end = constraint.find(['\n', ';']).unwrap_or(constraint.len());
             let name = constraint.split(' ').next().unwrap_or_default();
