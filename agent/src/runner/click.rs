@@ -114,10 +114,15 @@ async fn ask(run: &Run, ready: &Ready) -> Result<Held, Cut> {
     let (boottime, wall) = (boottime(), run.kit.clock.now());
     let asking = async {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1, run.kit.ids.clone());
+        let mut asked = request.clone();
         loop {
-            match run.kit.link.acquire_permit(&request).await {
+            match run.kit.link.acquire_permit(&asked).await {
                 Ok(granted) => return Ok(Ok(granted)),
-                Err(error) if error.is_passing() => tokio::time::sleep(backoff.next_delay()).await,
+                Err(error) if may_pass(run, asked.epoch, &error) => {
+                    tokio::time::sleep(backoff.next_delay()).await;
+                    // The same request over another stream: its permit, if there is one, is the same.
+                    asked.epoch = epoch(run).await;
+                }
                 Err(error) => return Ok(Err(error)),
             }
         }
@@ -131,13 +136,7 @@ async fn ask(run: &Run, ready: &Ready) -> Result<Held, Cut> {
         }
         Ok(Err(error)) => {
             journal(run, Record::PermitDenied { request: request.request }).await?;
-            // The stream changed between the question and the answer: the next run asks anew.
-            let failure = if may_pass(&error) {
-                Failure::new(FailureClass::Network, ASK, error.message)
-            } else {
-                refused(ASK, &error)
-            };
-            Err(failure.into())
+            Err(refused(ASK, &error).into())
         }
         Err(cut) => {
             follow_up(run, request).await;
@@ -147,7 +146,10 @@ async fn ask(run: &Run, ready: &Ready) -> Result<Held, Cut> {
 }
 
 /// The permit may have been given without our knowing it: find out, and give it back.
-async fn follow_up(run: &Run, request: PermitRequest) {
+async fn follow_up(run: &Run, mut request: PermitRequest) {
+    if let Some(epoch) = *run.kit.epoch.borrow() {
+        request.epoch = epoch;
+    }
     let settler = run.kit.settler.clone();
     let asking = run.kit.tasks.spawn("permit-follow-up", async move { settler.ask_again(request).await });
     match tokio::time::timeout(FOLLOW_UP, asking).await {

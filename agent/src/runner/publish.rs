@@ -21,6 +21,8 @@ use crate::session::link::{LinkError, LinkFault, PreparedReport};
 
 /// First and longest delay between tries to reach the controller, before jitter.
 pub(super) const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+/// The controller's reason for refusing a run or a stream that is not the present one.
+const STALE: &str = "STALE_RUN";
 /// Name of the step that saves the prepared form.
 const SAVE: &str = "Save what was prepared";
 
@@ -114,16 +116,17 @@ async fn record(
 ) -> Result<(), Failure> {
     let mut backoff = Backoff::new(RETRY.0, RETRY.1, run.kit.ids.clone());
     loop {
+        let epoch = epoch(run).await;
         let report = PreparedReport {
             run: run.key(),
             intent: task.intent,
-            epoch: epoch(run).await,
+            epoch,
             baseline: baseline.iter().cloned().collect(),
             fingerprint: prepared.fingerprint.clone(),
         };
         match run.kit.link.record_prepared(report).await {
             Ok(()) => return Ok(()),
-            Err(error) if may_pass(&error) => tokio::time::sleep(backoff.next_delay()).await,
+            Err(error) if may_pass(run, epoch, &error) => tokio::time::sleep(backoff.next_delay()).await,
             Err(error) => return Err(refused(SAVE, &error)),
         }
     }
@@ -139,15 +142,16 @@ pub(super) async fn epoch(run: &Run) -> SessionEpoch {
     }
 }
 
-/// Whether asking again may help: the way was cut, or the stream has changed meanwhile.
-pub(super) fn may_pass(error: &LinkError) -> bool {
-    error.is_passing() || error.reason == "STALE_EPOCH" || error.reason == "STALE_SESSION"
+/// Whether asking again may help: the way was cut, or another stream has begun since `epoch` was read.
+pub(super) fn may_pass(run: &Run, epoch: SessionEpoch, error: &LinkError) -> bool {
+    error.is_passing() || error.reason == STALE && *run.kit.epoch.borrow() != Some(epoch)
 }
 
 /// What a refusal means for the run.
 pub(super) fn refused(step: &str, error: &LinkError) -> Failure {
     let class = match (error.reason.as_str(), error.fault) {
-        ("STALE_RUN", _) => FailureClass::Cancelled,
+        // Another stream or another run has taken over. If it is a run, nobody listens to this one's end.
+        (STALE, _) => FailureClass::Network,
         // The account is free when the other publication is decided about.
         ("ACCOUNT_BUSY", _) => FailureClass::LimitReached,
         (_, LinkFault::Identity) => FailureClass::Network,

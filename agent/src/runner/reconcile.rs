@@ -17,6 +17,10 @@ const CONTROLS: usize = 20;
 /// New listings that are reported; more than one is a duplicate already.
 const NEW_MAX: usize = 50;
 
+/// What the controller takes, in characters.
+const ID_MAX: usize = 200;
+const URL_MAX: usize = 2_000;
+
 /// A reconcile job: tells what the account's lists show.
 pub(super) async fn job(run: &Run) -> Result<Ending, Cut> {
     let Some(task) = &run.dispatch.publish else {
@@ -44,13 +48,13 @@ pub(super) async fn job(run: &Run) -> Result<Ending, Cut> {
 
 fn look(scan: &Scan, task: &PublishTask) -> Look {
     let baseline: BTreeSet<&str> = task.baseline.iter().map(String::as_str).collect();
-    let (known, new): (Vec<_>, Vec<_>) =
-        scan.items.iter().partition(|item| baseline.contains(item.id.as_str()));
+    let named = scan.items.iter().filter(|item| (1..=ID_MAX).contains(&item.id.chars().count()));
+    let (known, new): (Vec<_>, Vec<_>) = named.partition(|item| baseline.contains(item.id.as_str()));
     let items = new.into_iter().take(NEW_MAX).chain(known.into_iter().take(CONTROLS));
     let items = items
         .map(|item| SeenItem {
             item_id: item.id.clone(),
-            url: item.url.clone(),
+            url: if item.url.chars().count() <= URL_MAX { item.url.clone() } else { String::new() },
             matches: is_the_listing(item, &task.content),
         })
         .collect();
