@@ -41,7 +41,8 @@ pub(crate) fn clock(time: Option<Time>) -> String {
 /// A duration of a step or phase: `0.3s`, `1m12s`.
 pub(crate) fn millis(millis: u64) -> String {
     match millis {
-        0..60_000 => format!("{}.{}s", millis / 1000, millis % 1000 / 100),
+        0..100 => format!("{millis}ms"),
+        100..60_000 => format!("{}.{}s", millis / 1000, millis % 1000 / 100),
         _ => humantime::format_duration(Duration::from_secs(millis / 1000)).to_string().replace(' ', ""),
     }
 }
