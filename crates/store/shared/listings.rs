@@ -1,5 +1,7 @@
 //! Listings.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tradepost_domain::event::{Kind, Subject};
@@ -29,6 +31,12 @@ struct ListingRow {
     created_at: Time,
     updated_at: Time,
     version: i64,
+}
+
+struct PlacedPhoto {
+    listing: Uuid,
+    position: i64,
+    photo: Uuid,
 }
 
 impl ListingRow {
@@ -117,10 +125,14 @@ impl Listings for Backend {
             )
             .fetch_all(&mut *conn)
             .await?;
-            let mut listings = Vec::with_capacity(rows.len());
-            for row in rows {
-                listings.push(with_photos(conn, row).await?);
-            }
+            let mut photos = photos_of_page(conn, workspace, (at, id, limit)).await?;
+            let listings = rows
+                .into_iter()
+                .map(|row| {
+                    let photos = photos.remove(&row.id).unwrap_or_default();
+                    row.into_listing(photos)
+                })
+                .collect::<Result<Vec<_>, _>>()?;
             Ok(page::slice(listings, &page, |listing| Cursor::Newest(listing.created_at, listing.id.0)))
         })
         .await
@@ -295,6 +307,34 @@ async fn with_photos(conn: &mut Conn, row: ListingRow) -> Result<Listing, Fault>
     .fetch_all(&mut *conn)
     .await?;
     row.into_listing(photos.into_iter().map(PhotoId).collect())
+}
+
+/// The photos of all listings of a page, in their order, with one statement.
+async fn photos_of_page(
+    conn: &mut Conn,
+    workspace: WorkspaceId,
+    (at, id, limit): (Time, Uuid, i64),
+) -> Result<HashMap<Uuid, Vec<PhotoId>>, Fault> {
+    let mut rows = sqlx::query_as!(
+        PlacedPhoto,
+        r#"SELECT p.listing_id AS "listing!: Uuid", p.position AS "position!", p.photo_id AS "photo!: Uuid"
+           FROM listing_photos p WHERE p.listing_id IN (
+               SELECT id FROM listings
+               WHERE workspace_id = $1 AND deleted_at IS NULL AND (created_at, id) < ($2, $3)
+               ORDER BY created_at DESC, id DESC LIMIT $4)"#,
+        workspace.0,
+        at,
+        id,
+        limit,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    rows.sort_unstable_by_key(|row| row.position);
+    let mut photos: HashMap<Uuid, Vec<PhotoId>> = HashMap::new();
+    for row in rows {
+        photos.entry(row.listing).or_default().push(PhotoId(row.photo));
+    }
+    Ok(photos)
 }
 
 async fn find_any(conn: &mut Conn, id: ListingId) -> Result<Option<Listing>, Fault> {

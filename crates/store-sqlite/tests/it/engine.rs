@@ -5,7 +5,7 @@ use sqlx::{Connection, SqliteConnection};
 use tradepost_store::Error;
 use tradepost_store::conformance::World;
 use tradepost_store::conformance::world::START;
-use tradepost_store_sqlite::open;
+use tradepost_store_sqlite::{open, open_beside};
 
 use crate::{fresh, options};
 
@@ -47,6 +47,22 @@ async fn two_controllers_cannot_share_a_file_and_the_next_one_may_follow() -> Re
     store.migrate().await?;
     assert_eq!(store.last_event(tenant.workspace).await?, 0);
     store.ping().await?;
+    store.close().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_writes_beside_the_controller() -> Result<()> {
+    let (database, store) = fresh().await?;
+    let beside = open_beside(options(database.url())).await?;
+    beside.migrate().await?;
+    let tenant = World::new(beside.clone()).tenant().await?;
+    beside.close().await;
+    assert_eq!(store.last_event(tenant.workspace).await?, 0);
+    assert_eq!(
+        store.list_agents(tenant.workspace, tradepost_store::conformance::world::first(1)).await?.rows,
+        []
+    );
     store.close().await;
     Ok(())
 }

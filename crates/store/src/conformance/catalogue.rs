@@ -57,7 +57,10 @@ pub async fn a_listing_changes_at_its_version_only_and_is_not_deleted_under_a_po
     assert!(matches!(update_at(Version(2)).await, Err(Error::Stale)));
     let changed = update_at(Version(1)).await?;
     assert_eq!((&changed.content, changed.version, changed.updated_at), (&content, Version(2), at(1)));
-    assert_eq!(world.store.find_listing(workspace, listing.id).await?, Some(changed));
+    assert_eq!(world.store.find_listing(workspace, listing.id).await?, Some(changed.clone()));
+    let bare = world.store.add_listing(world.new_listing(tenant, at(1))?).await?;
+    assert_eq!(world.store.list_listings(workspace, first(10)).await?.rows, [bare.clone(), changed]);
+    world.store.delete_listing(workspace, bare.id, at(1)).await?;
     assert!(matches!(update_at(Version(1)).await, Err(Error::Stale)));
     let publication = world.new_publication(&seller.account, seller.agent.id, listing.id);
     world.store.commit(creation(&publication), START).await?;
