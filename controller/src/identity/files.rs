@@ -104,12 +104,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("identity");
         let text = |name: &str| name.to_owned();
-        let files = Files {
-            root: text("a"),
-            root_key: text("b"),
-            agents_ca: text("c"),
-            agents_key: text("d"),
-        };
+        let files =
+            Files { root: text("a"), root_key: text("b"), agents_ca: text("c"), agents_key: text("d") };
         assert!(store(&path, &files).expect("written"));
         for key in [ROOT_KEY, AGENTS_KEY] {
             let mode = fs::metadata(path.join(key)).expect("exists").permissions().mode();

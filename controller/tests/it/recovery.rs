@@ -1,0 +1,139 @@
+//! What is lost comes back, and what may have been clicked is never clicked again.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tradepost_proto::v1;
+use v1::open_response::Frame as Out;
+use v1::run_ended::Outcome;
+
+use crate::agent::{Agent, BASELINE, Stream, confirmed, run, task};
+use crate::system::{System, User, reason};
+
+/// A posting whose run has begun.
+async fn begun(system: &System) -> Result<(User, Agent, v1::Posting, Stream, v1::Dispatch)> {
+    let user = system.user().await?;
+    let agent = Agent::enrol(system, &user).await?;
+    let account = user.account("shop", &agent.id).await?;
+    let listing = user.listing("Drill").await?;
+    let posting = user.post("p1", &listing.id, &account.id).await?;
+    let mut stream = agent.attach(system, &[]).await?;
+    let dispatch = stream.dispatch().await?;
+    stream.acknowledge(&run(&dispatch)).await?;
+    stream.prepared(&dispatch).await?;
+    Ok((user, agent, posting, stream, dispatch))
+}
+
+#[tokio::test]
+async fn a_run_outlives_a_restart_of_the_controller() -> Result<()> {
+    let mut system = System::start().await?;
+    let (_, agent, posting, mut stream, dispatch) = begun(&system).await?;
+    system.stop().await?;
+    assert!(matches!(stream.next().await?, Out::GoAway(_)));
+    system.resume().await?;
+    let user = system.user().await?;
+    let stream = agent.attach(&system, &[run(&dispatch)]).await?;
+    stream.beat(&[run(&dispatch)]).await?;
+    let permit = stream.permit(&dispatch, "r1").await?;
+    stream.settle(&dispatch, &permit, confirmed("5")).await?;
+    let published = user.reaches(&posting.id, v1::PostingState::Published).await?;
+    assert_eq!(user.job(&published.job_id).await?.attempt, 1, "no second run was needed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agent_that_lost_its_run_before_the_click_gets_a_new_one_and_the_old_one_is_fenced_off()
+-> Result<()> {
+    let system = System::start().await?;
+    let (user, agent, posting, older, dispatch) = begun(&system).await?;
+    let mut stream = agent.attach(&system, &[]).await?;
+    assert!(stream.epoch > older.epoch);
+    let again = stream.dispatch().await?;
+    assert!(run(&again).run_lease > run(&dispatch).run_lease);
+    assert_eq!(again.attempt, 2);
+    let refused = older.permit(&dispatch, "r1").await.expect_err("the lease is stale");
+    assert_eq!(reason(&refused), "STALE_RUN");
+    let refused = older.prepared(&dispatch).await.expect_err("the lease is stale");
+    assert_eq!(reason(&refused), "STALE_RUN");
+    stream.acknowledge(&run(&again)).await?;
+    stream.prepared(&again).await?;
+    let permit = stream.permit(&again, "r2").await?;
+    stream.settle(&again, &permit, confirmed("6")).await?;
+    user.reaches(&posting.id, v1::PostingState::Published).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_click_that_nobody_reports_is_found_by_looking_and_never_repeated() -> Result<()> {
+    let system = System::start().await?;
+    let (user, agent, posting, stream, dispatch) = begun(&system).await?;
+    stream.permit(&dispatch, "r1").await?;
+    drop(stream);
+    // The agent is back without its run: the fence was passed, so nothing is begun anew.
+    let mut stream = agent.attach(&system, &[]).await?;
+    system.clock.advance(Duration::from_secs(61));
+    let uncertain = user.reaches(&posting.id, v1::PostingState::Uncertain).await?;
+    assert!(uncertain.waiting_for.contains("do not post it by hand"), "{}", uncertain.waiting_for);
+    let request = user.request(v1::RetryPostingRequest { id: posting.id.clone() });
+    let refused = user.postings().retry_posting(request).await.expect_err("it may be published");
+    assert_eq!(reason(&refused), "PAST_THE_FENCE");
+
+    system.clock.advance(Duration::from_secs(31));
+    let look = stream.dispatch().await?;
+    assert_eq!(look.kind(), v1::JobKind::Reconcile);
+    assert_eq!(task(&look).baseline_item_ids, BASELINE);
+    stream.acknowledge(&run(&look)).await?;
+    let seen =
+        |id: &str, matches| v1::SeenItem { item_id: id.into(), url: format!("http://x/{id}"), matches };
+    let items = vec![seen("11", false), seen("12", false), seen("13", true)];
+    stream.end(&run(&look), Outcome::Look(v1::LookReport { items, whole: true })).await?;
+    let published = user.reaches(&posting.id, v1::PostingState::Published).await?;
+    assert_eq!(published.item.map(|item| item.item_id), Some("13".into()));
+    assert_eq!(user.job(&published.job_id).await?.attempt, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_journal_that_proves_no_click_lets_the_job_go_on_with_a_new_intent() -> Result<()> {
+    let system = System::start().await?;
+    let (user, agent, posting, stream, dispatch) = begun(&system).await?;
+    let permit = stream.permit(&dispatch, "r1").await?;
+    drop(stream);
+    let mut stream = agent.attach(&system, &[]).await?;
+    let proof =
+        v1::settle_publication_request::Outcome::NotClicked(v1::NotClicked { reason: "the journal".into() });
+    stream.settle(&dispatch, &permit, proof).await?;
+    let again = stream.dispatch().await?;
+    assert_eq!(task(&again).generation, 2);
+    assert_ne!(task(&again).intent_id, task(&dispatch).intent_id);
+    // A late word about the old generation is taken and changes nothing.
+    stream.settle(&dispatch, &permit, confirmed("9")).await?;
+    assert_eq!(user.posting(&posting.id).await?.item, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dispatch_without_an_answer_is_offered_again() -> Result<()> {
+    let system = System::start().await?;
+    let user = system.user().await?;
+    let agent = Agent::enrol(&system, &user).await?;
+    let account = user.account("shop", &agent.id).await?;
+    let listing = user.listing("Drill").await?;
+    user.post("p1", &listing.id, &account.id).await?;
+    let mut stream = agent.attach(&system, &[]).await?;
+    let dispatch = stream.dispatch().await?;
+    system.clock.advance(Duration::from_secs(6));
+    tradepost_testkit::wait::until("the lease to end", crate::system::DEADLINE, || async {
+        let job = user.job(&run(&dispatch).job_id).await.map_err(|error| error.to_string())?;
+        if job.state() == v1::JobState::Parked { Ok(()) } else { Err(format!("{:?}", job.state())) }
+    })
+    .await?;
+    stream.beat(&[]).await?;
+    let again = stream.dispatch().await?;
+    assert!(run(&again).run_lease > run(&dispatch).run_lease);
+    stream.acknowledge(&run(&dispatch)).await?;
+    match stream.next().await? {
+        Out::Forget(v1::Forget { run: Some(forgotten) }) => assert_eq!(forgotten, run(&dispatch)),
+        other => anyhow::bail!("expected Forget, got {other:?}"),
+    }
+    Ok(())
+}
