@@ -175,13 +175,13 @@ impl Spool {
             match link.upload_evidence(&file).await {
                 Ok(()) => self.remove(&stem),
                 Err(error) if error.fault != LinkFault::Refused => {
-                    tracing::debug!(message = error.message, "evidence is not uploaded yet");
+                    tracing::debug!(error = error.message, "evidence is not uploaded yet");
                     return false;
                 }
                 Err(error) => {
                     tracing::warn!(
                         name = file.name,
-                        message = error.message,
+                        error = error.message,
                         "the controller does not take evidence"
                     );
                     self.remove(&stem);

@@ -40,9 +40,7 @@ pub enum Error {
     )]
     Pin(String),
     /// The controller says no.
-    #[error(
-        "the controller refused the enrolment: {problem}; make a new string with `tradepost agents enrol-token create`"
-    )]
+    #[error("the controller refused the enrolment: {problem}")]
     Refused {
         /// Its words.
         problem: String,

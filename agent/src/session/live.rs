@@ -222,14 +222,14 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 fn report(error: &LinkError, delay: Duration) {
-    let message = &error.message;
+    let cause = &error.message;
     match error.fault {
         LinkFault::Unavailable => {
-            tracing::warn!(message, ?delay, "no stream to the controller; trying again");
+            tracing::warn!(error = cause, ?delay, "no stream to the controller; trying again");
         }
         LinkFault::Identity | LinkFault::Refused => {
             tracing::error!(
-                message,
+                error = cause,
                 ?delay,
                 "the controller refuses this agent; see `tradepost agents show` there"
             );

@@ -48,16 +48,13 @@ impl Settler {
             match self.link.settle(permit, request, outcome).await {
                 Ok(()) => break Answer::Accepted,
                 Err(error) if error.fault != LinkFault::Refused => {
-                    tracing::warn!(
-                        message = error.message,
-                        "the outcome of a publication is not reported yet"
-                    );
+                    tracing::warn!(error = error.message, "the outcome of a publication is not reported yet");
                     tokio::time::sleep(error.retry_after.unwrap_or_else(|| backoff.next_delay())).await;
                 }
                 Err(error) => {
                     tracing::error!(
                         reason = error.reason,
-                        message = error.message,
+                        error = error.message,
                         "the controller does not take the outcome of a publication"
                     );
                     break Answer::Refused(error);
