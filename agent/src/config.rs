@@ -31,7 +31,7 @@ pub struct Config {
     /// Logs.
     pub log: Log,
     /// Traces.
-    pub trace: Trace,
+    pub traces: Traces,
 }
 
 /// Logs, on standard error.
@@ -47,7 +47,7 @@ pub struct Log {
 /// Traces.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
-pub struct Trace {
+pub struct Traces {
     /// Where spans go by OTLP over gRPC, e.g. `http://127.0.0.1:4317`; nowhere when absent.
     pub otlp_endpoint: Option<String>,
     /// The share of new traces that is exported, 0 to 1.
@@ -158,8 +158,8 @@ impl Config {
         Options {
             log_format: self.log.format,
             filter: self.log.filter.clone(),
-            otlp_endpoint: self.trace.otlp_endpoint.clone(),
-            sample_ratio: self.trace.sample_ratio,
+            otlp_endpoint: self.traces.otlp_endpoint.clone(),
+            sample_ratio: self.traces.sample_ratio,
             ..Options::new("tradepost-agent")
         }
     }
@@ -180,7 +180,7 @@ impl Default for Config {
             chromedriver_path: None,
             drain: Duration::from_secs(5 * 60),
             log: Log::default(),
-            trace: Trace::default(),
+            traces: Traces::default(),
         }
     }
 }
@@ -191,7 +191,7 @@ impl Default for Log {
     }
 }
 
-impl Default for Trace {
+impl Default for Traces {
     fn default() -> Self {
         Self { otlp_endpoint: None, sample_ratio: 1.0 }
     }

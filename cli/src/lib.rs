@@ -24,6 +24,7 @@ mod output;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing::Instrument;
 use tradepost_runtime::{telemetry, tls};
 
 use crate::args::{Arguments, Global};
@@ -44,7 +45,10 @@ pub fn main() -> ExitCode {
             .enable_all()
             .build()
             .map_err(|error| Error::failed(format!("cannot start: {error}")))?;
-        let exit = runtime.block_on(Box::pin(cmd::run(command, &arguments.global, &output)));
+        // The root of the trace that goes on in the controller and on the agent.
+        let span = tracing::info_span!("command");
+        let running = cmd::run(command, &arguments.global, &output).instrument(span);
+        let exit = runtime.block_on(Box::pin(running));
         // A prompt or a name lookup may still hold a thread: nobody waits for it.
         runtime.shutdown_background();
         exit

@@ -262,7 +262,7 @@ pub(crate) struct Event {
 /// One item of the event feed.
 #[derive(Debug, Clone)]
 pub(crate) enum FeedItem {
-    Event(Event),
+    Event(Box<Event>),
     /// Nothing happened up to this number.
     Quiet(i64),
 }

@@ -171,7 +171,8 @@ impl System {
             .cli
             .field(
                 &[
-                    "accounts", "add",
+                    "accounts",
+                    "add",
                     name,
                     "--site",
                     kind.name(),

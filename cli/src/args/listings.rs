@@ -117,4 +117,9 @@ pub(crate) enum PhotosCommand {
         #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
         paths: Vec<PathBuf>,
     },
+    /// Show one photo as it is stored: size, pixels, SHA-256
+    Show {
+        /// Its id, as listings show it
+        photo: String,
+    },
 }

@@ -57,7 +57,9 @@ impl Feed {
         self.backoff.reset();
         let v1::StreamEventsResponse { item } = message;
         let item = match item {
-            Some(v1::stream_events_response::Item::Event(event)) => FeedItem::Event(convert::event(event)),
+            Some(v1::stream_events_response::Item::Event(event)) => {
+                FeedItem::Event(Box::new(convert::event(event)))
+            }
             Some(v1::stream_events_response::Item::Heartbeat(v1::EventHeartbeat { seq })) => {
                 FeedItem::Quiet(seq)
             }

@@ -115,7 +115,29 @@ async fn edit(arguments: EditListing, global: &Global, output: &Output) -> Resul
 }
 
 pub(super) async fn photos(command: PhotosCommand, global: &Global, output: &Output) -> Result<()> {
-    let PhotosCommand::Upload { paths } = command;
+    match command {
+        PhotosCommand::Upload { paths } => upload_photos(&paths, global, output).await,
+        PhotosCommand::Show { photo } => {
+            let photo = connect(global).await?.get_photo(photo).await?;
+            output.one(&photo, &photo.id, || {
+                text::record(
+                    output,
+                    &[
+                        ("id", photo.id.clone()),
+                        ("file", photo.file_name.clone()),
+                        ("kind", photo.media_type.clone()),
+                        ("size", text::size(photo.size_bytes)),
+                        ("pixels", format!("{}×{}", photo.width_pixels, photo.height_pixels)),
+                        ("sha256", photo.sha256.clone()),
+                        ("uploaded", text::absolute(photo.created_at)),
+                    ],
+                )
+            })
+        }
+    }
+}
+
+async fn upload_photos(paths: &[PathBuf], global: &Global, output: &Output) -> Result<()> {
     let mut problems = Vec::new();
     let files: Vec<PhotoFile> =
         paths.iter().flat_map(|path| photo_files::find(path, |problem| problems.push(problem))).collect();

@@ -93,7 +93,7 @@ async fn commands_that_are_wrong_say_what_to_mend() -> Result<()> {
     let yaml = write("key.yaml", b"titel: x\n")?;
     check("unknown key", &cli.run(&["listings", "create", "--file", &yaml]).await?, &["titel", "title"]);
     let yaml = write("broken.yaml", b"title: [x\n")?;
-    check("broken YAML", &cli.run(&["listings", "create", "--file", &yaml]).await?, &["broken.yaml", "line"]);
+    check("broken YAML", &cli.run(&["listings", "create", "--file", &yaml]).await?, &["broken.yaml:2"]);
     assert_eq!(
         cli.json(&["listings", "list"]).await?.as_array().map(Vec::len),
         Some(0),
@@ -140,16 +140,8 @@ async fn commands_that_are_wrong_say_what_to_mend() -> Result<()> {
     run("tradepost-agent", &["--data-dir", &agent, "enrol", string.trim(), "--name", "pc"], &[], "").await?;
     let agents = cli.json(&["agents", "list"]).await?;
     let agent = agents[0]["id"].as_str().unwrap_or_default().to_owned();
-    let add = [
-        "accounts", "add",
-        "a",
-        "--site",
-        "sandbox",
-        "--site-url",
-        "http://127.0.0.1:1/",
-        "--agent",
-        &agent,
-    ];
+    let add =
+        ["accounts", "add", "a", "--site", "sandbox", "--site-url", "http://127.0.0.1:1/", "--agent", &agent];
     cli.text(&add).await?;
     let finished = cli.run(&["postings", "create", "--listing", id, "--account", "a"]).await?;
     check("unknown category", &finished, &["category", "Spaceships"]);

@@ -61,8 +61,8 @@ async fn one_agent_posts_to_both_sites_in_one_trace_each() -> Result<()> {
     let collector = Collector::start().await?;
     let system = System::new(&[
         ("TRADEPOST_OTLP_ENDPOINT", &collector.endpoint()),
-        ("TRADEPOST_CONTROLLER__TELEMETRY__OTLP_ENDPOINT", &collector.endpoint()),
-        ("TRADEPOST_AGENT__TELEMETRY__OTLP_ENDPOINT", &collector.endpoint()),
+        ("TRADEPOST_CONTROLLER__TRACES__OTLP_ENDPOINT", &collector.endpoint()),
+        ("TRADEPOST_AGENT__TRACES__OTLP_ENDPOINT", &collector.endpoint()),
     ])?;
     let classified = Site::start(Kind::Classified, system.path()).await?;
     let sandbox = Site::start(Kind::Sandbox, system.path()).await?;
@@ -93,17 +93,23 @@ async fn one_agent_posts_to_both_sites_in_one_trace_each() -> Result<()> {
 
     // One trace reaches from the command to the last recipe step on the agent.
     let deadline = std::time::Duration::from_secs(30);
-    let is_step = |span: &Span| span.service == "tradepost-agent" && span.name.contains("step");
+    let is_step = |span: &Span| {
+        let publishing =
+            |(name, value): &(String, String)| name == "step" && value.starts_with("Compare the published");
+        span.service == "tradepost-agent" && span.attributes.iter().any(publishing)
+    };
     let step = collector.wait_for("of a recipe step on the agent", deadline, is_step).await?;
     let of_trace = |service: &'static str, trace: String| {
         move |span: &Span| span.service == service && span.trace_id == trace
     };
     collector.wait_for("of the command", deadline, of_trace("tradepost", step.trace_id.clone())).await?;
-    collector.wait_for("of the controller", deadline, of_trace("controller", step.trace_id.clone())).await?;
+    collector
+        .wait_for("of the controller", deadline, of_trace("tradepost-controller", step.trace_id.clone()))
+        .await?;
     let spans = collector.spans();
     let services: std::collections::BTreeSet<&str> =
         spans.iter().filter(|s| s.trace_id == step.trace_id).map(|s| s.service.as_str()).collect();
-    assert_eq!(services, ["controller", "tradepost", "tradepost-agent"].into(), "{step:?}");
+    assert_eq!(services, ["tradepost", "tradepost-agent", "tradepost-controller"].into(), "{step:?}");
     Ok(())
 }
 
