@@ -8,6 +8,7 @@ use tradepost_domain::agent::{Agent, Presence};
 use tradepost_domain::id::AgentId;
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::posting::{Posting, State};
+use tradepost_domain::publish;
 use tradepost_domain::retry::MAX_ATTEMPTS;
 use tradepost_domain::time::Timestamp;
 
@@ -45,6 +46,9 @@ impl Core {
         };
         let agent = agent.as_ref();
         Ok(match posting.state {
+            State::Uncertain if publication.intent.state == publish::State::Armed => {
+                String::from("the agent's report of what became of the click; do not post it by hand")
+            }
             State::Uncertain => {
                 let next = self.next_look(&publication).await?;
                 uncertain(agent, next, now)

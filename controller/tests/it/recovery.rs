@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tradepost_proto::v1;
+use tradepost_testkit::wait;
 use v1::open_response::Frame as Out;
 use v1::run_ended::Outcome;
 
 use crate::agent::{Agent, BASELINE, Stream, confirmed, run, task};
-use crate::system::{System, User, reason};
+use crate::system::{DEADLINE, System, User, reason};
 
 /// A posting whose run has begun.
 async fn begun(system: &System) -> Result<(User, Agent, v1::Posting, Stream, v1::Dispatch)> {
@@ -71,8 +72,12 @@ async fn a_click_that_nobody_reports_is_found_by_looking_and_never_repeated() ->
     // The agent is back without its run: the fence was passed, so nothing is begun anew.
     let mut stream = agent.attach(&system, &[]).await?;
     system.clock.advance(Duration::from_secs(61));
-    let uncertain = user.reaches(&posting.id, v1::PostingState::Uncertain).await?;
-    assert!(uncertain.waiting_for.contains("do not post it by hand"), "{}", uncertain.waiting_for);
+    wait::until("a look to be planned", DEADLINE, || async {
+        let posting = user.posting(&posting.id).await.map_err(|error| error.to_string())?;
+        if posting.waiting_for.contains("next look in") { Ok(()) } else { Err(posting.waiting_for) }
+    })
+    .await?;
+    assert_eq!(user.posting(&posting.id).await?.state(), v1::PostingState::Uncertain);
     let request = user.request(v1::RetryPostingRequest { id: posting.id.clone() });
     let refused = user.postings().retry_posting(request).await.expect_err("it may be published");
     assert_eq!(reason(&refused), "PAST_THE_FENCE");
@@ -122,7 +127,7 @@ async fn a_dispatch_without_an_answer_is_offered_again() -> Result<()> {
     let mut stream = agent.attach(&system, &[]).await?;
     let dispatch = stream.dispatch().await?;
     system.clock.advance(Duration::from_secs(6));
-    tradepost_testkit::wait::until("the lease to end", crate::system::DEADLINE, || async {
+    wait::until("the lease to end", DEADLINE, || async {
         let job = user.job(&run(&dispatch).job_id).await.map_err(|error| error.to_string())?;
         if job.state() == v1::JobState::Parked { Ok(()) } else { Err(format!("{:?}", job.state())) }
     })
