@@ -1,5 +1,7 @@
 //! The controller with a real store, real TLS on loopback, and agents that follow a script instead of driving Chrome.
 
+#![expect(clippy::expect_used, reason = "a failed expectation is a failed test")]
+
 mod access;
 mod agent;
 mod input;
