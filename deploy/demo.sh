@@ -132,7 +132,8 @@ n=0
 for site in sandbox classified; do
     listing=$(field "$n.id" < "$demo/listings.json")
     shown "tradepost postings create --listing $listing --account \"my $site\" --watch"
-    tradepost postings create --listing "$listing" --account "my $site" --watch
+    # The receipt, which watching ends with, is shown below.
+    tradepost postings create --listing "$listing" --account "my $site" --watch > /dev/null
     n=$((n + 1))
 done
 

@@ -87,7 +87,7 @@ fn path_of(url: &str) -> Result<PathBuf, Error> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !directory.is_dir() {
         return Err(Error::Setup(format!(
-            "the directory {} of the database does not exist; create it, or name another file",
+            "{}, where the database should lie, is no directory; make it, or name another file",
             directory.display()
         )));
     }

@@ -8,7 +8,10 @@ use tradepost_testkit::photos;
 fn check(what: &str, finished: &Finished, words: &[&str]) {
     let Finished { code, stdout, stderr } = finished;
     assert_ne!(*code, 0, "{what}: ended with 0\n{stdout}\n{stderr}");
-    assert!(stderr.contains("error"), "{what}: no error line\n{stderr}");
+    let says = |line: &str| {
+        ["error: ", "controller: ", "tradepost-agent: "].iter().any(|start| line.starts_with(start))
+    };
+    assert!(stderr.lines().any(says), "{what}: no error line\n{stderr}");
     for word in words {
         assert!(stderr.to_lowercase().contains(&word.to_lowercase()), "{what}: {word:?} is not in\n{stderr}");
     }
@@ -159,7 +162,8 @@ async fn commands_that_are_wrong_say_what_to_mend() -> Result<()> {
     let with = ["whoami", "--server", &controller.api, "--ca-file", &ca, "--token-file", &wrong];
     let finished = cli.run(&with).await?;
     check("wrong token", &finished, &["token"]);
-    let finished = cli.run(&["whoami", "--server", "https://127.0.0.1:1"]).await?;
+    let nobody = ["whoami", "--server", "https://127.0.0.1:1", "--ca-file", &ca, "--token-file", &wrong];
+    let finished = cli.run(&nobody).await?;
     check("unreachable controller", &finished, &["127.0.0.1:1"]);
     Ok(())
 }

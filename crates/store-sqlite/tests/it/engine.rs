@@ -21,7 +21,7 @@ async fn refusal(url: &str) -> Result<String> {
 async fn what_cannot_be_opened_is_explained_in_one_line() -> Result<()> {
     let home = tempfile::tempdir()?;
     let missing = refusal(&format!("sqlite:{}/no/such/x.db", home.path().display())).await?;
-    assert!(missing.contains("no/such of the database does not exist; create it"), "{missing}");
+    assert!(missing.contains("no/such, where the database should lie, is no directory"), "{missing}");
     assert!(refusal("sqlite::memory:").await?.contains("write sqlite:PATH"));
     let other = home.path().join("notes.txt");
     std::fs::write(
