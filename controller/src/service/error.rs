@@ -314,7 +314,9 @@ impl From<posting::Rejected> for Error {
         match rejected {
             posting::Rejected::Job(rejected) => rejected.into(),
             posting::Rejected::Intent(rejected) => rejected.into(),
-            posting::Rejected::PastTheFence => Self::new(Reason::PastTheFence, rejected.to_string()),
+            posting::Rejected::PastTheFence | posting::Rejected::Unresolved => {
+                Self::new(Reason::PastTheFence, rejected.to_string())
+            }
             posting::Rejected::BeingCancelled => Self::stale_run(),
             posting::Rejected::Unproven => Self::new(Reason::WrongState, rejected.to_string()),
         }

@@ -127,19 +127,15 @@ impl Core {
         now: Timestamp,
     ) -> Result<(Publication, Change)> {
         let Decision { event, guard, receipt, with: mut change } = decision;
-        let (after, effects) = posting::step(before, event.clone(), IntentId(self.id()), now)?;
+        let (after, effects) = posting::step(before, event, IntentId(self.id()), now)?;
         if after.job != before.job {
             add_job(&mut change, &before.job, &after.job);
         }
         let mut ended = after.intent.clone();
         for effect in effects {
             match effect {
-                Effect::NewGeneration(fresh) => {
-                    // The old intent stays as it ended: by this event, or earlier.
-                    ended = match &event {
-                        posting::Event::Intent(event) => publish::step(&before.intent, event.clone(), now)?,
-                        posting::Event::Job(_) | posting::Event::Retry => before.intent.clone(),
-                    };
+                Effect::NewGeneration { ended: old, fresh } => {
+                    ended = *old;
                     change.events.push(intent_event(&fresh, &after));
                     change.new_intents.push(*fresh);
                 }

@@ -163,7 +163,12 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// A fresh intent replaces the old one, which stays as it ended.
-    NewGeneration(Box<publish::Intent>),
+    NewGeneration {
+        /// The old intent as it ended.
+        ended: Box<publish::Intent>,
+        /// The fresh one.
+        fresh: Box<publish::Intent>,
+    },
     /// Take the first look for the listing after this delay.
     LookAfter(std::time::Duration),
 }
@@ -180,6 +185,9 @@ pub enum Rejected {
     /// The click may have been sent: cancelling or retrying is not possible any more.
     #[error("the listing may be published already; it is being found out")]
     PastTheFence,
+    /// Looking could not settle it: a person's finding comes first.
+    #[error("say first whether it is published: resolve the posting, then try again")]
+    Unresolved,
     /// A person wishes the end: nothing new is begun.
     #[error("the posting is being cancelled")]
     BeingCancelled,
@@ -200,16 +208,15 @@ pub fn step(
         Event::Job(event) => step_job(publication, event, now)?,
         Event::Intent(event) => step_intent(publication, event, now)?,
         Event::Retry => {
-            if publication.intent.state.holds_account() {
-                return Err(Rejected::PastTheFence);
-            }
+            may_go_on(&publication.intent)?;
             (job::step(&publication.job, job::Event::Resume, now)?, publication.intent.clone(), Vec::new())
         }
     };
     let mut next = Publication { posting: publication.posting.clone(), job, intent };
     if !next.job.state.is_terminal() && is_spent(next.intent.state) {
         let renewed = next_generation(&next.intent, fresh, now);
-        effects.push(Effect::NewGeneration(Box::new(renewed.clone())));
+        let (ended, fresh) = (Box::new(next.intent), Box::new(renewed.clone()));
+        effects.push(Effect::NewGeneration { ended, fresh });
         next.posting.generation = renewed.generation;
         next.posting.intent = renewed.id;
         next.job.intent = Some(renewed.id);
@@ -223,6 +230,15 @@ pub fn step(
     next.posting.item.clone_from(&next.intent.item);
     next.posting.failure.clone_from(&next.job.failure);
     Ok((next, effects))
+}
+
+/// Whether the job may run again: not while the fate of a click is open.
+fn may_go_on(intent: &publish::Intent) -> Result<(), Rejected> {
+    match intent.state {
+        publish::State::Duplicate | publish::State::NeedsHuman => Err(Rejected::Unresolved),
+        state if state.holds_account() => Err(Rejected::PastTheFence),
+        _ => Ok(()),
+    }
 }
 
 fn is_spent(state: publish::State) -> bool {
@@ -290,7 +306,10 @@ fn step_job(publication: &Publication, event: job::Event, now: Timestamp) -> Res
             job::step(job, job::Event::LeaseExpired, now)?;
             Ok((job::step(job, job::Event::BecomeUncertain, now)?, intent.clone(), Vec::new()))
         }
-        job::Event::Resume if armed => Err(Rejected::PastTheFence),
+        job::Event::Resume => {
+            may_go_on(intent)?;
+            Ok((job::step(job, event, now)?, intent.clone(), Vec::new()))
+        }
         event => Ok((job::step(job, event, now)?, intent.clone(), Vec::new())),
     }
 }

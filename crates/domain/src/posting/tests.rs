@@ -103,6 +103,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Job(job::Event::AgentBack)),
         Just(Event::Job(job::Event::RequestCancel)),
         Just(Event::Retry),
+        Just(Event::Job(job::Event::Resume)),
+        Just(Event::Intent(publish::Event::FoundSeveral("two".into()))),
         lease().prop_map(|run_lease| Event::Intent(publish::Event::Prepared {
             run_lease,
             baseline: vec!["a".into()],
@@ -135,7 +137,7 @@ proptest! {
             now = now + Duration::from_secs(seconds);
             fresh += 1;
             let Ok((next, effects)) = step(&current, event, IntentId(Uuid::from_u128(fresh)), now) else { continue };
-            let renewed = effects.iter().any(|effect| matches!(effect, Effect::NewGeneration(_)));
+            let renewed = effects.iter().any(|effect| matches!(effect, Effect::NewGeneration { .. }));
             if current.intent.state.holds_account() {
                 // A fresh generation follows only what was proven not to have posted.
                 prop_assert!(!renewed || current.intent.id != next.intent.id);
@@ -148,6 +150,10 @@ proptest! {
             if current.intent.state == publish::State::Unknown {
                 prop_assert!(!matches!(next.job.state, job::State::Leased | job::State::Running)
                     || next.intent.state != publish::State::Unknown);
+            }
+            let undecided = |state| matches!(state, publish::State::Duplicate | publish::State::NeedsHuman);
+            if undecided(current.intent.state) && undecided(next.intent.state) {
+                prop_assert_eq!(next.job.state, job::State::NeedsHuman);
             }
             if current.intent.state == publish::State::Confirmed {
                 prop_assert_eq!(next.posting.state, State::Published);
