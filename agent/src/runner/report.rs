@@ -1,13 +1,13 @@
 //! Steps as they happen: reports for the controller, spans for the trace.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::Span;
-use tradepost_domain::failure::Failure;
+use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_recipe::session::{Observer, Phase as RecipePhase, StepEvent, StepInfo};
 
 use crate::session::frame::{Phase, RunKey, StepReport, StepStatus};
@@ -18,6 +18,7 @@ pub(super) struct Reporter {
     run: RunKey,
     events: mpsc::Sender<Local>,
     seq: AtomicU32,
+    login_follows: AtomicBool,
     run_span: Span,
     open: Mutex<OpenSpans>,
 }
@@ -38,7 +39,13 @@ struct Place<'a> {
 
 impl Reporter {
     pub(super) fn new(run: RunKey, events: mpsc::Sender<Local>, run_span: Span) -> Self {
-        Self { run, events, seq: AtomicU32::new(0), run_span, open: Mutex::default() }
+        let (seq, login_follows) = (AtomicU32::new(0), AtomicBool::new(false));
+        Self { run, events, seq, login_follows, run_span, open: Mutex::default() }
+    }
+
+    /// From now on, that nobody is signed in ends a step as skipped: the run signs in by itself next.
+    pub(super) fn login_follows(&self, follows: bool) {
+        self.login_follows.store(follows, Ordering::Relaxed);
     }
 
     /// Does a step of the runner itself, and tells its beginning and end.
@@ -79,6 +86,12 @@ impl Reporter {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).step = None;
         let (status, detail) = match failure {
             None => (StepStatus::Succeeded, note.to_owned()),
+            Some(failure)
+                if failure.class == FailureClass::NeedsLogin
+                    && self.login_follows.load(Ordering::Relaxed) =>
+            {
+                (StepStatus::Skipped, "nobody is signed in yet".to_owned())
+            }
             Some(failure) => (StepStatus::Failed, failure.message.clone()),
         };
         self.send(place, status, detail, Some(duration));

@@ -38,22 +38,26 @@ pub(super) async fn job(run: &Run) -> Result<Ending, Cut> {
 
 /// Sees that the right account is signed in; signs in where this PC has credentials and the site a recipe for it.
 pub(super) async fn sign_in(run: &Run, desk: &mut Desk) -> Result<SignedIn, Cut> {
-    let failure = match desk.until_cut(run, CHECK, async |session| session.login_check().await).await {
+    let account = &run.dispatch.account;
+    let credential = match run.site.recipe(Job::Login) {
+        Some(_) => run.kit.credentials.find(account.id),
+        None => Ok(None),
+    };
+    run.reporter.login_follows(matches!(credential, Ok(Some(_))));
+    let checked = desk.until_cut(run, CHECK, async |session| session.login_check().await).await;
+    run.reporter.login_follows(false);
+    let failure = match checked {
         Ok(signed_in) => return Ok(signed_in),
         Err(Cut::Failed(failure)) if failure.class == FailureClass::NeedsLogin => failure,
         Err(cut) => return Err(cut),
     };
-    let account = &run.dispatch.account;
-    let credential = run
-        .kit
-        .credentials
-        .find(account.id)
-        .map_err(|error| Failure::new(FailureClass::NeedsLogin, CHECK, error.to_string()))?;
+    let credential =
+        credential.map_err(|error| Failure::new(FailureClass::NeedsLogin, CHECK, error.to_string()))?;
     match credential {
-        Some(credential) if run.site.recipe(Job::Login).is_some() => {
+        Some(credential) => {
             desk.until_cut(run, "login", async |session| session.login(&credential).await).await
         }
-        _ => Err(Failure { message: what_to_do(run), ..failure }.into()),
+        None => Err(Failure { message: what_to_do(run), ..failure }.into()),
     }
 }
 

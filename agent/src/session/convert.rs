@@ -79,6 +79,7 @@ fn step(run: RunKey, report: StepReport) -> v1::Step {
         StepStatus::Started => v1::StepStatus::Started,
         StepStatus::Succeeded => v1::StepStatus::Succeeded,
         StepStatus::Failed => v1::StepStatus::Failed,
+        StepStatus::Skipped => v1::StepStatus::Skipped,
     };
     v1::Step {
         run_lease: run.lease.0,

@@ -92,6 +92,8 @@ pub enum StepStatus {
     Succeeded,
     /// Not done.
     Failed,
+    /// Not done, and not needed: the run goes on another way.
+    Skipped,
 }
 
 /// One step began or ended.
