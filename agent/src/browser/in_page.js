@@ -133,10 +133,12 @@ const matches = (locator, root) => {
     if (!outer) return [];
     [scope] = outer.els;
   }
-  return candidates(locator, scope).filter((el) => (locator.hidden || visible(el))
+  const found = candidates(locator, scope).filter((el) => (locator.hidden || visible(el))
     && (!locator.having || find(locator.having, el))
     && (!locator.after || find(locator.after, el.parentElement)?.els.includes(el.previousElementSibling))
+    && (locator.checked == null || checkedOf(el) === locator.checked)
     && (!locator.shows || fits(locator.shows, valueOf(el))));
+  return locator.nth == null ? found : found.slice(locator.nth, locator.nth + 1);
 };
 const find = (target, root = document) => {
   for (const [matched, locator] of target.entries()) {

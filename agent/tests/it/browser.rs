@@ -64,7 +64,9 @@ impl Stage {
             condition: Condition::Good,
             location: "Berlin".to_owned(),
             sku: "TP-0001".to_owned(),
-            attributes: BTreeMap::from([("colour".to_owned(), "Brown".to_owned())]),
+            attributes: BTreeMap::from(
+                [("colour", "Brown"), ("size", "M")].map(|(name, value)| (name.into(), value.into())),
+            ),
             photos: self.photos(count)?,
         })
     }
@@ -82,8 +84,8 @@ impl Stage {
     }
 
     /// A session that is signed in, has its baseline and stands before the fence.
-    async fn prepared(&self) -> Result<Session> {
-        let mut session = self.session(Some(self.listing(3)?))?;
+    async fn prepared(&self, listing: Listing) -> Result<Session> {
+        let mut session = self.session(Some(listing))?;
         let Err(nobody) = session.login_check().await else { bail!("nobody is signed in yet") };
         ensure!(nobody.class == FailureClass::NeedsLogin, "{nobody}");
         let credential =
@@ -145,7 +147,10 @@ async fn start_browser(profile: &Path) -> Result<Browser> {
 #[tokio::test]
 async fn a_listing_is_published_with_every_field_and_the_photos_in_order() -> Result<()> {
     let stage = Stage::set().await?;
-    let mut session = stage.prepared().await?;
+    stage.control(json!({ "variant": { "groups_ticked": 2 } })).await?;
+    let mut listing = stage.listing(3)?;
+    listing.attributes.insert("size".to_owned(), "M".to_owned());
+    let mut session = stage.prepared(listing).await?;
     let before = stage.browser.screenshot().await?;
     ensure!(before.bytes.starts_with(b"\x89PNG") && before.bytes.len() <= 500_000);
     assert_eq!(stage.ledger().await?["submissions"], json!([]), "nothing is sent before the fence");
@@ -155,6 +160,25 @@ async fn a_listing_is_published_with_every_field_and_the_photos_in_order() -> Re
     let Confirmation::Published { item_id, url, .. } = &confirmation else { panic!("{confirmation:?}") };
     let read_back = session.read_back(url).await?;
     assert_eq!(read_back.mismatches().collect::<Vec<_>>(), Vec::<&_>::new());
+    let compared: Vec<_> = read_back.fields.iter().map(|check| check.field.as_str()).collect();
+    let every = [
+        "title",
+        "price",
+        "category",
+        "condition",
+        "colour",
+        "sku",
+        "location",
+        "groups",
+        "description",
+        "photos",
+    ];
+    assert_eq!(compared, every, "a field that the form does not have is not looked for");
+    let photos = read_back.fields.last().context("photos are compared")?;
+    assert_eq!(
+        (photos.wanted.as_str(), photos.shown.as_deref()),
+        ("3 photos in order", Some("3 photos in order"))
+    );
     assert!(matches!(session.commit().await, Clicked::NotClicked(_)), "a session clicks once");
 
     let ledger = stage.ledger().await?;
@@ -173,6 +197,7 @@ async fn a_listing_is_published_with_every_field_and_the_photos_in_order() -> Re
     assert_eq!(fields["sku"], json!("TP-0001"));
     assert_eq!(fields["attributes"]["Colour"], json!("Brown"));
     assert_eq!(fields["promote"], json!(false));
+    assert_eq!(fields["groups"], json!([]), "groups that were ticked already are unticked");
     let names: Vec<_> = listing.photos.iter().filter_map(|path| path.file_name()?.to_str()).collect();
     let shown: Vec<_> =
         item["photos"].as_array().into_iter().flatten().filter_map(|p| p["name"].as_str()).collect();
@@ -189,7 +214,7 @@ async fn a_listing_is_published_with_every_field_and_the_photos_in_order() -> Re
 #[tokio::test]
 async fn a_refusal_is_definite_and_a_lost_reply_is_found_by_the_difference() -> Result<()> {
     let stage = Stage::set().await?;
-    let mut session = stage.prepared().await?;
+    let mut session = stage.prepared(stage.listing(3)?).await?;
     stage.control(json!({ "next": { "reject": "This item can't be sold here." } })).await?;
     assert_eq!(session.commit().await, Clicked::Sent);
     let Confirmation::Rejected(failure) = session.confirm().await else { panic!("a refusal is definite") };
@@ -197,8 +222,12 @@ async fn a_refusal_is_definite_and_a_lost_reply_is_found_by_the_difference() -> 
     assert!(failure.message.contains("This item can't be sold here."), "{failure}");
     assert_eq!(stage.ledger().await?["items"], json!([]));
 
+    // Cards that are no links: ids come from their dialogs, also for several cards of one title.
+    let older = json!({ "count": 3, "title": "Kettle" });
+    stage.control(json!({ "seed": older, "variant": { "card_links": false } })).await?;
     let mut session = stage.session(Some(stage.listing(3)?))?;
-    session.baseline().await?;
+    let baseline = session.baseline().await?;
+    assert_eq!((baseline.items.len(), baseline.complete), (3, true));
     session.prepare().await?;
     session.revalidate().await?;
     stage.control(json!({ "next": { "accept_then_drop": true } })).await?;
@@ -206,7 +235,7 @@ async fn a_refusal_is_definite_and_a_lost_reply_is_found_by_the_difference() -> 
     let confirmation = session.confirm().await;
     let Confirmation::Published { strategy, .. } = &confirmation else { panic!("{confirmation:?}") };
     assert_eq!(strategy, "baseline_difference");
-    assert_eq!(stage.ledger().await?["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(stage.ledger().await?["items"].as_array().map(Vec::len), Some(4));
 
     // What the composer loses to a re-render is filled again, and what the site cannot take is said before any form.
     stage.control(json!({ "faults": { "rerender_clears_title": true } })).await?;

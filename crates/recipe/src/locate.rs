@@ -50,6 +50,13 @@ pub struct Locator {
     /// Only elements whose value, or text when they have none, fits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shows: Option<TextMatch>,
+    /// Only checkboxes, radio buttons and switches in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<bool>,
+    /// Only the element at this place among all that match, counted from 0. For the engine: in a recipe, a place in
+    /// the document would change with each layout.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub nth: Option<usize>,
     /// The element may be hidden (a file input behind a button).
     #[serde(default, skip_serializing_if = "is_false")]
     pub hidden: bool,
@@ -146,6 +153,38 @@ impl Target {
         Self { any }
     }
 
+    /// The same target, only in that state.
+    #[must_use]
+    pub fn checked(&self, checked: bool) -> Self {
+        let any =
+            self.any.iter().map(|locator| Locator { checked: Some(checked), ..locator.clone() }).collect();
+        Self { any }
+    }
+
+    /// The same target, only the element at that place among those that match.
+    #[must_use]
+    pub fn at(&self, nth: usize) -> Self {
+        let any = self.any.iter().map(|locator| Locator { nth: Some(nth), ..locator.clone() }).collect();
+        Self { any }
+    }
+
+    /// The same target, with the locators' name given.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Self {
+        let name = Some(TextMatch::equals(name));
+        let any = self.any.iter().map(|locator| Locator { name: name.clone(), ..locator.clone() }).collect();
+        Self { any }
+    }
+
+    /// The same target, only inside `outer`, unless its locators say where themselves.
+    #[must_use]
+    pub fn inside(mut self, outer: &Self) -> Self {
+        for locator in &mut self.any {
+            locator.within.get_or_insert_with(|| outer.clone());
+        }
+        self
+    }
+
     /// The target with its variables replaced.
     pub fn resolve(&self, values: &Values) -> Result<Self, Unset> {
         let any = self.any.iter().map(|locator| locator.resolve(values)).collect::<Result<_, _>>()?;
@@ -220,6 +259,8 @@ impl Locator {
             having: target(&self.having)?,
             after: target(&self.after)?,
             shows: text(&self.shows)?,
+            checked: self.checked,
+            nth: self.nth,
             hidden: self.hidden,
         })
     }

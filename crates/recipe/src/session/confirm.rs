@@ -6,9 +6,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tradepost_domain::failure::{Failure, FailureClass};
 
-use super::photos::photos_in_order;
 use super::scan::capture;
-use super::{Confirmation, FieldCheck, Phase, ReadBack, Session, path_of};
+use super::{Confirmation, FieldCheck, Phase, ReadBack, Session, path_of, photos};
 use crate::locate::Condition;
 use crate::normal::{self, Compare};
 use crate::page::{Column, Extraction, PageError, Sighting};
@@ -220,6 +219,7 @@ impl Session {
         let checks: Vec<&Published> = published
             .iter()
             .filter(|check| check.only_if.as_ref().is_none_or(|guard| guard.is_set(&self.values)))
+            .filter(|check| !self.absent_fields.contains(&check.field))
             .collect();
         self.await_page(&checks).await?;
         let data = if checks.iter().any(|check| check.structured.is_some()) {
@@ -251,7 +251,7 @@ impl Session {
                     name: "value".to_owned(),
                     target: None,
                     attribute: check.attribute.clone(),
-                    pattern: None,
+                    pattern: check.pattern.clone(),
                 };
                 let rows = self.page.extract(&Extraction { rows, columns: vec![column] }).await;
                 let rows = rows.map_err(|error| self.failure(COMPARE, Some(&check.field), error))?;
@@ -261,21 +261,23 @@ impl Session {
         };
         if check.field == "photos" {
             let photos = self.photo_files().await;
-            let same = photos_in_order(&photos, &shown);
             return Ok(FieldCheck {
                 field: check.field.clone(),
-                wanted: photos.iter().map(|photo| photo.name.as_str()).collect::<Vec<_>>().join(", "),
-                shown: Some(shown.join(", ")),
-                same,
+                wanted: photos::in_words(photos.len()),
+                shown: Some(photos::found(&photos, &shown)),
+                same: photos::in_order(&photos, &shown),
             });
         }
         let wanted =
             check.value.as_ref().and_then(|value| value.alternatives(&self.values).ok()).unwrap_or_default();
         let currency = self.currency();
         let shown = shown.into_iter().next();
-        let same = shown
-            .as_ref()
-            .is_some_and(|shown| wanted.iter().any(|wanted| check.compare.same(shown, wanted, currency)));
+        let rule = check.shows.as_ref().map(|rule| self.resolve_text(COMPARE, Some(&check.field), rule));
+        let rule = rule.transpose()?;
+        let same = shown.as_ref().is_some_and(|shown| match &rule {
+            Some(rule) => rule.fits(shown),
+            None => wanted.iter().any(|wanted| check.compare.same(shown, wanted, currency)),
+        });
         Ok(FieldCheck {
             field: check.field.clone(),
             wanted: wanted.into_iter().next().unwrap_or_default(),

@@ -213,6 +213,8 @@ pub struct Session {
     open_fields: Vec<Filled>,
     /// What was read back on the form's earlier pages.
     left_fields: Vec<(String, String)>,
+    /// Optional fields that the form does not have.
+    absent_fields: BTreeSet<String>,
     baseline: Option<Baseline>,
     prepared: Option<Prepared>,
     committed: bool,
@@ -237,6 +239,7 @@ enum Hold {
     Shows(TextMatch),
     Checked(bool),
     Count(usize),
+    NoneTicked,
 }
 
 /// A step under way.
@@ -272,6 +275,7 @@ impl Session {
             values,
             open_fields: Vec::new(),
             left_fields: Vec::new(),
+            absent_fields: BTreeSet::new(),
             baseline: None,
             prepared: None,
             committed: false,
@@ -328,12 +332,8 @@ impl Session {
 
     fn recipe(&self, job: Job) -> Result<Arc<Recipe>, Failure> {
         self.site.recipe(job).ok_or_else(|| {
-            let title = &self.site.pack.title;
-            Failure::new(
-                FailureClass::Internal,
-                job.name(),
-                format!("{title} has no recipe for {job}; add one"),
-            )
+            let message = format!("{} has no recipe for {job}; add one", self.site.pack.title);
+            Failure::new(FailureClass::Internal, job.name(), message)
         })
     }
 

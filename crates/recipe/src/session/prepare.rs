@@ -28,6 +28,7 @@ impl Session {
         }
         self.open_fields.clear();
         self.left_fields.clear();
+        self.absent_fields.clear();
         self.prepared = None;
         self.watch(&[])?;
         let steps = &recipe.body.steps;
@@ -107,7 +108,7 @@ impl Session {
         }
         let currency = self.currency();
         for (filled, control) in self.open_fields.iter_mut().zip(read.into_iter().skip(1)) {
-            filled.read = control.map_or_else(String::new, |control| filled.hold.normal(&control, currency));
+            filled.read = filled.hold.normal(&control.unwrap_or_default(), currency);
         }
         let now = self.read_fields();
         if fingerprint(&now) == prepared.fingerprint {
@@ -238,6 +239,7 @@ impl Hold {
             Self::Shows(shows) => shows.fits(&control.value),
             Self::Checked(wanted) => control.checked == Some(*wanted),
             Self::Count(wanted) => control.count == *wanted,
+            Self::NoneTicked => control.count == 0,
         }
     }
 
@@ -249,7 +251,7 @@ impl Hold {
             Self::Checked(_) => {
                 control.checked.map(|on| if on { "on" } else { "off" }).unwrap_or_default().to_owned()
             }
-            Self::Count(_) => control.count.to_string(),
+            Self::Count(_) | Self::NoneTicked => control.count.to_string(),
         }
     }
 
@@ -260,6 +262,7 @@ impl Hold {
             Self::Shows(shows) => shows.to_string(),
             Self::Checked(wanted) => if *wanted { "on" } else { "off" }.to_owned(),
             Self::Count(wanted) => format!("{wanted} photos"),
+            Self::NoneTicked => "nothing ticked".to_owned(),
         }
     }
 }

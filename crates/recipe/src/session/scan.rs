@@ -12,12 +12,14 @@ use super::steps::left;
 use super::{ListReport, OwnItem, Phase, Scan, Session};
 use crate::locate::{Condition, Target};
 use crate::page::{Column, Extraction, Row};
-use crate::schema::{Job, List};
+use crate::schema::{Job, List, Reveal};
 
 /// Longest time for one list.
 const LIST_DEADLINE: Duration = Duration::from_secs(120);
 /// Longest time for one page of a list to come.
 const PAGE_DEADLINE: Duration = Duration::from_secs(30);
+/// Longest time for the dialog of one row to open or close.
+const DIALOG: Duration = Duration::from_secs(5);
 /// Scrolling ends after this many rounds without a new row (lazy lists pause).
 const IDLE_ROUNDS: u32 = 3;
 /// Most pages of one list.
@@ -79,6 +81,9 @@ impl Session {
         }
         if let Some(next) = &list.next {
             ended = self.follow_pages(step, list, next, &extraction, &mut rows).await?;
+        }
+        if let Some(reveal) = &list.reveal {
+            self.reveal(step, reveal, &extraction.rows, &mut rows, until).await?;
         }
         let mut seen = BTreeSet::new();
         let found = rows.len();
@@ -158,6 +163,40 @@ impl Session {
             rows = self.page.extract(extraction).await.map_err(|error| self.failure(step, None, error))?;
         }
         Ok(rows)
+    }
+
+    /// Opens, for each row without an id, the dialog that has its link.
+    async fn reveal(
+        &mut self,
+        step: &str,
+        reveal: &Reveal,
+        all: &Target,
+        rows: &mut [Row],
+        until: Instant,
+    ) -> Result<(), Failure> {
+        let fail = |session: &Self, error| session.failure(step, None, error);
+        let click = self.resolve_target(step, None, &reveal.click)?;
+        let link = self.resolve_target(step, None, &reveal.link)?;
+        let close = self.resolve_target(step, None, &reveal.close)?;
+        let (open, gone) =
+            (Condition::visible(link.clone()), Condition { absent: Some(link), ..Condition::default() });
+        for (n, row) in rows.iter_mut().enumerate().filter(|(_, row)| !row.contains_key("id")) {
+            // What was read is no fresh page any more.
+            self.fresh = None;
+            let patience = || left(until).min(DIALOG);
+            let opener = click.clone().inside(&all.at(n));
+            self.page.click(&opener, patience()).await.map_err(|error| fail(self, error))?;
+            let seen = self.page.wait(std::slice::from_ref(&open), patience()).await;
+            let href = seen.map_err(|error| fail(self, error))?.href.unwrap_or_default();
+            if let Some(id) = capture(&reveal.pattern, &href, "id") {
+                row.insert("id".to_owned(), id);
+                row.insert("url".to_owned(), href);
+            }
+            self.page.click(&close, patience()).await.map_err(|error| fail(self, error))?;
+            let closed = self.page.wait(std::slice::from_ref(&gone), patience()).await;
+            closed.map_err(|error| fail(self, error))?;
+        }
+        Ok(())
     }
 
     /// Follows the links to further pages; answers whether the last one was reached.

@@ -12,7 +12,7 @@ use super::{Filled, Hold, Phase, Session};
 use crate::locate::{Condition, Target};
 use crate::normal::{self, Compare};
 use crate::page::{Column, Control, Extraction, PageError};
-use crate::schema::{Advance, Arm, Fill, Overlay, Pick, Select, Set, Step, Typeahead};
+use crate::schema::{Advance, Arm, Fill, Overlay, Pick, Select, Set, Step, Typeahead, Untick};
 
 /// How much longer than its own deadline a step may take before the engine gives up on the page.
 const BACKSTOP: Duration = Duration::from_secs(5);
@@ -118,6 +118,8 @@ impl Session {
             self.typeahead(name, typeahead, until).await?
         } else if let Some(set) = &step.set {
             self.set(name, set, until).await?
+        } else if let Some(untick) = &step.untick {
+            self.untick(name, untick, until).await?
         } else if let Some(upload) = &step.upload {
             self.upload(name, upload, until).await?
         } else if let Some(target) = &step.click {
@@ -198,7 +200,10 @@ impl Session {
         let value = fill.value.render(&self.values).map_err(|missing| unset(step, field, &missing))?;
         let mut control = match self.page.fill(&target, &value, fill.commit, left(until)).await {
             Ok(control) => control,
-            Err(PageError::Missing { .. }) if optional => return Ok("not in this form".to_owned()),
+            Err(PageError::Missing { .. }) if optional => {
+                self.absent_fields.insert(fill.field.clone());
+                return Ok("not in this form".to_owned());
+            }
             Err(error) => return Err(self.failure(step, field, error)),
         };
         if fill.secret {
@@ -252,11 +257,8 @@ impl Session {
         let field = Some(pick.field.as_str());
         let target = self.resolve_target(step, field, &pick.target)?;
         let list = self.resolve_target(step, field, &pick.list)?;
-        let mut option = self.resolve_target(step, field, &pick.option)?;
+        let option = self.resolve_target(step, field, &pick.option)?.inside(&list);
         let shows = self.resolve_text(step, field, &pick.shows)?;
-        for locator in &mut option.any {
-            locator.within.get_or_insert_with(|| list.clone());
-        }
         let fail = |error| self.failure(step, field, error);
         self.page.click(&target, left(until)).await.map_err(fail)?;
         if let Err(error) = self.page.click(&option, left(until).min(ENABLE)).await {
@@ -360,6 +362,33 @@ impl Session {
         let note = note_of(&target, &control);
         self.keep(&set.field, target, Hold::Checked(set.to), &control);
         Ok(note)
+    }
+
+    /// Unticks by name what the form had ticked, and keeps watch that nothing is.
+    async fn untick(&mut self, step: &str, untick: &Untick, until: Instant) -> Result<String, Failure> {
+        let field = Some(untick.field.as_str());
+        let boxes = self.resolve_target(step, field, &untick.target)?;
+        let ticked = boxes.checked(true);
+        let column = |name: &str, attribute: Option<&str>| Column {
+            name: name.to_owned(),
+            target: None,
+            attribute: attribute.map(str::to_owned),
+            pattern: None,
+        };
+        let columns = vec![column("name", Some("aria-label")), column("text", None)];
+        let rows = self.page.extract(&Extraction { rows: ticked.clone(), columns }).await;
+        let rows = rows.map_err(|error| self.failure(step, field, error))?;
+        let mut names = Vec::with_capacity(rows.len());
+        for mut row in rows {
+            let name = row.remove("name").or_else(|| row.remove("text")).unwrap_or_default();
+            let control = self.page.set_checked(&boxes.named(&name), false, left(until)).await;
+            if control.map_err(|error| self.failure(step, field, error))?.checked != Some(false) {
+                return Err(not_kept(step, &untick.field, "off", &format!("{name} on")));
+            }
+            names.push(name);
+        }
+        self.keep(&untick.field, ticked, Hold::NoneTicked, &Control::default());
+        Ok(if names.is_empty() { String::new() } else { format!("unticked {}", names.join(", ")) })
     }
 
     async fn advance(

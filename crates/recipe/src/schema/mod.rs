@@ -1,11 +1,14 @@
 //! The YAML of a recipe. Unknown keys are refused with their path; [`crate::check`] holds the rules beyond the shape.
 
+mod list;
+
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::list::{Count, List, ListColumn, Reveal};
 use crate::check::{self, Problem};
 use crate::locate::{Condition, Target, TextMatch};
 use crate::normal::Compare;
@@ -118,6 +121,9 @@ pub struct Step {
     /// Set a checkbox or switch.
     #[serde(default)]
     pub set: Option<Set>,
+    /// Take every tick out of a group of checkboxes.
+    #[serde(default)]
+    pub untick: Option<Untick>,
     /// Give the photos.
     #[serde(default)]
     pub upload: Option<Upload>,
@@ -230,6 +236,16 @@ pub struct Set {
     pub to: bool,
 }
 
+/// See [`Step::untick`].
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Untick {
+    /// The listing's field.
+    pub field: String,
+    /// The checkboxes, ticked or not, by role without a name; a form without any is fine.
+    pub target: Target,
+}
+
 /// See [`Step::upload`].
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -323,7 +339,8 @@ pub struct Proof {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Published {
-    /// The listing's field; `photos` compares names and order.
+    /// The listing's field; `photos` compares the photos one by one, in order (see `session/photos.rs`). A field that
+    /// the form turned out not to have is left out.
     pub field: String,
     /// The value that should be there; not needed for `photos`.
     #[serde(default)]
@@ -337,68 +354,18 @@ pub struct Published {
     /// The attribute to take in place of the text.
     #[serde(default)]
     pub attribute: Option<String>,
+    /// A regular expression for what is shown; its group `value`, or the whole match, is compared.
+    #[serde(default)]
+    pub pattern: Option<String>,
     /// How it is compared.
     #[serde(default)]
     pub compare: Compare,
+    /// What may stand there, where `value` alone is too strict; replaces `compare`.
+    #[serde(default)]
+    pub shows: Option<TextMatch>,
     /// Check only if this text is not empty once rendered.
     #[serde(default)]
     pub only_if: Option<Template>,
-}
-
-/// One list of own items.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct List {
-    /// Its name in reports: `active`, `drafts`.
-    pub name: String,
-    /// Its path.
-    pub goto: Template,
-    /// The page looks like this.
-    pub expect: Condition,
-    /// One match per item.
-    pub rows: Target,
-    /// Where in a row the values are; `id` is required, `title`, `price`, `url`, `state` are known.
-    pub columns: Vec<ListColumn>,
-    /// The page says how many items there are: an element and a regular expression with a group `count`.
-    #[serde(default)]
-    pub count: Option<Count>,
-    /// What the page shows in place of rows when there are none. With it, the list is awaited; without it, the rows
-    /// come with the page.
-    #[serde(default)]
-    pub empty: Option<Condition>,
-    /// The list grows by so many rows whenever its end is scrolled into view; a batch that is not full is the last.
-    #[serde(default)]
-    pub batch: Option<usize>,
-    /// The link to the next page of the list.
-    #[serde(default)]
-    pub next: Option<Target>,
-}
-
-/// One value of an item.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListColumn {
-    /// `id`, `title`, `price`, `url` or `state`.
-    pub name: String,
-    /// Where in the row; the row itself when absent.
-    #[serde(default)]
-    pub target: Option<Target>,
-    /// The attribute to take in place of the text.
-    #[serde(default)]
-    pub attribute: Option<String>,
-    /// A regular expression; its group `value`, or the whole match, is kept.
-    #[serde(default)]
-    pub pattern: Option<String>,
-}
-
-/// The site's own count of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Count {
-    /// Where it stands.
-    pub target: Target,
-    /// A regular expression with a group `count`.
-    pub pattern: String,
 }
 
 /// A recipe or site pack that cannot be used.

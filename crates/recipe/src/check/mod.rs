@@ -1,13 +1,13 @@
 //! The rules that a recipe or pack has to keep beyond its shape. All broken rules are reported at once.
 
+mod find;
+
 use std::fmt;
 
-use regex::Regex;
-
-use crate::locate::{Condition, Locator, Target, TextMatch};
+pub use self::find::ROLES;
+use crate::locate::Locator;
 use crate::pack::Pack;
 use crate::schema::{Body, Confirm, Job, List, Published, STEP_DEADLINE_MAX, Step};
-use crate::template::Template;
 
 /// One broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,63 +17,6 @@ pub struct Problem {
     /// What is wrong and what to write instead.
     pub message: String,
 }
-
-/// ARIA roles that the engine knows how to find.
-pub const ROLES: &[&str] = &[
-    "alert",
-    "article",
-    "banner",
-    "button",
-    "cell",
-    "checkbox",
-    "combobox",
-    "dialog",
-    "form",
-    "gridcell",
-    "heading",
-    "img",
-    "link",
-    "list",
-    "listbox",
-    "listitem",
-    "main",
-    "menuitem",
-    "navigation",
-    "option",
-    "radio",
-    "region",
-    "row",
-    "searchbox",
-    "spinbutton",
-    "status",
-    "switch",
-    "tab",
-    "table",
-    "textbox",
-];
-
-/// Variables that a recipe may use, by prefix or whole name.
-const VARIABLES: &[&str] = &[
-    "listing.title",
-    "listing.description",
-    "listing.price",
-    "listing.price_whole",
-    "listing.currency",
-    "listing.category",
-    "listing.location",
-    "listing.sku",
-    "listing.photos",
-    "listing.attributes.",
-    "site.category",
-    "site.category_leaf",
-    "site.condition",
-    "site.location",
-    "site.location_query",
-    "credential.username",
-    "credential.password",
-    "pack.paths.",
-    "pack.labels.",
-];
 
 /// Collects problems with the path to each.
 struct Checker {
@@ -186,6 +129,7 @@ impl Checker {
             ("pick", step.pick.is_some()),
             ("typeahead", step.typeahead.is_some()),
             ("set", step.set.is_some()),
+            ("untick", step.untick.is_some()),
             ("upload", step.upload.is_some()),
             ("click", step.click.is_some()),
             ("advance", step.advance.is_some()),
@@ -260,6 +204,13 @@ impl Checker {
         if let Some(set) = &step.set {
             self.target(&format!("{path}.set.target"), &set.target);
         }
+        if let Some(untick) = &step.untick {
+            self.target(&format!("{path}.untick.target"), &untick.target);
+            if !untick.target.any.iter().all(|locator| locator.role.is_some() && locator.name.is_none()) {
+                let message = "needs locators by role without a name; the names are read from the page";
+                self.say(&format!("{path}.untick.target"), message);
+            }
+        }
         if let Some(upload) = &step.upload {
             self.target(&format!("{path}.upload.target"), &upload.target);
             self.maybe_target(&format!("{path}.upload.thumbnails"), upload.thumbnails.as_ref());
@@ -304,6 +255,12 @@ impl Checker {
             self.say(&format!("{path}.value"), "is needed for every field but photos");
         }
         self.maybe_target(&format!("{path}.target"), published.target.as_ref());
+        if let Some(pattern) = &published.pattern {
+            self.regex(&format!("{path}.pattern"), pattern);
+        }
+        if let Some(shows) = &published.shows {
+            self.text(&format!("{path}.shows"), shows);
+        }
         for template in published.value.iter().chain(&published.only_if) {
             self.template(&format!("{path}.value"), template);
         }
@@ -333,6 +290,18 @@ impl Checker {
                 self.regex(&format!("{path}.pattern"), pattern);
             }
         }
+        if let Some(reveal) = &list.reveal {
+            if list.next.is_some() {
+                self.say(&format!("{path}.reveal"), "does not go with next: rows of earlier pages are gone");
+            }
+            self.target(&format!("{path}.reveal.click"), &reveal.click);
+            self.target(&format!("{path}.reveal.link"), &reveal.link);
+            self.target(&format!("{path}.reveal.close"), &reveal.close);
+            self.regex(&format!("{path}.reveal.pattern"), &reveal.pattern);
+            if !reveal.pattern.contains("(?<id>") {
+                self.say(&format!("{path}.reveal.pattern"), "has no group (?<id>…)");
+            }
+        }
         if let Some(count) = &list.count {
             self.target(&format!("{path}.count.target"), &count.target);
             self.regex(&format!("{path}.count.pattern"), &count.pattern);
@@ -341,161 +310,6 @@ impl Checker {
             }
         }
     }
-
-    fn condition(&mut self, path: &str, condition: &Condition) {
-        if let Some(url) = &condition.url {
-            self.regex(&format!("{path}.url"), url);
-        }
-        for (name, text) in [("heading", &condition.heading), ("text", &condition.text)] {
-            if let Some(text) = text {
-                self.text(&format!("{path}.{name}"), text);
-            }
-        }
-        self.maybe_target(&format!("{path}.visible"), condition.visible.as_ref());
-        self.maybe_target(&format!("{path}.absent"), condition.absent.as_ref());
-    }
-
-    fn maybe_target(&mut self, path: &str, target: Option<&Target>) {
-        if let Some(target) = target {
-            self.target(path, target);
-        }
-    }
-
-    fn target(&mut self, path: &str, target: &Target) {
-        for (n, locator) in target.any.iter().enumerate() {
-            self.locator(&format!("{path}[{n}]"), locator);
-        }
-    }
-
-    fn locator(&mut self, path: &str, locator: &Locator) {
-        let ways =
-            [locator.role.is_some(), locator.label.is_some(), locator.text.is_some(), locator.css.is_some()];
-        if ways.into_iter().filter(|way| *way).count() != 1 {
-            self.say(path, "needs exactly one of role, label, text, css");
-        }
-        if let Some(role) = locator.role.as_deref().filter(|role| !ROLES.contains(role)) {
-            self.say(
-                &format!("{path}.role"),
-                &format!("{role:?} is no role the engine knows; use {}", ROLES.join(", ")),
-            );
-        }
-        if locator.name.is_some() && locator.role.is_none() {
-            self.say(&format!("{path}.name"), "goes with role only; for a form control's label write label");
-        }
-        for (key, text) in [
-            ("name", &locator.name),
-            ("label", &locator.label),
-            ("text", &locator.text),
-            ("shows", &locator.shows),
-        ] {
-            if let Some(text) = text {
-                self.text(&format!("{path}.{key}"), text);
-            }
-        }
-        if let Some(css) = &locator.css {
-            for message in css_problems(css) {
-                self.say(&format!("{path}.css"), &message);
-            }
-        }
-        self.maybe_target(&format!("{path}.within"), locator.within.as_ref());
-        self.maybe_target(&format!("{path}.having"), locator.having.as_ref());
-        self.maybe_target(&format!("{path}.after"), locator.after.as_ref());
-    }
-
-    fn text(&mut self, path: &str, text: &TextMatch) {
-        if text.texts().next().is_none() && text.matches.is_none() {
-            self.say(path, "is empty and would match any text; give a text");
-        }
-        for part in text.texts() {
-            self.template(path, &Template::from(part));
-        }
-        if let Some(pattern) = &text.matches {
-            self.regex(&format!("{path}.matches"), pattern);
-        }
-    }
-
-    fn path_template(&mut self, path: &str, template: &Template) {
-        let text = template.as_str();
-        if !text.starts_with("{{pack.paths.") && (!text.starts_with('/') || text.starts_with("//")) {
-            let message =
-                "leads off the site; write a path that begins with a single /, or {{pack.paths.NAME}}";
-            self.say(path, message);
-        }
-        self.template(path, template);
-    }
-
-    fn template(&mut self, path: &str, template: &Template) {
-        for name in template.variables() {
-            let known = VARIABLES.iter().any(|known| {
-                name == *known
-                    || (known.ends_with('.') && name.len() > known.len() && name.starts_with(known))
-            });
-            if !known {
-                self.say(path, &format!("{{{{{name}}}}} is no variable; there are {}", VARIABLES.join(", ")));
-            } else if name.starts_with("credential.") && self.job != Some(Job::Login) {
-                self.say(path, "uses a credential; only a login recipe may");
-            }
-        }
-    }
-
-    fn regex(&mut self, path: &str, pattern: &str) {
-        if let Err(error) = Regex::new(pattern) {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or("unknown");
-            self.say(path, &format!("is no regular expression: {}", reason.trim_start_matches("error: ")));
-        }
-    }
-}
-
-/// What makes a CSS selector break with the site's next deployment.
-fn css_problems(css: &str) -> Vec<String> {
-    let mut problems = Vec::new();
-    let trimmed = css.trim();
-    if trimmed.starts_with('/') || trimmed.starts_with("(/") || trimmed.starts_with("xpath") {
-        return vec![
-            "is XPath; positions in the document change with each layout: use role and name, label or text"
-                .into(),
-        ];
-    }
-    let outside = outside_brackets(trimmed);
-    if outside.contains('.') || trimmed.contains("[class") {
-        problems.push(
-            "uses a class name; sites generate those anew on each deployment: use role and name, label, text or an \
-             attribute with a meaning"
-                .into(),
-        );
-    }
-    for id in
-        outside.split('#').skip(1).map(|rest| rest.split(|c: char| !is_name(c)).next().unwrap_or_default())
-    {
-        let generated =
-            id.len() > 24 || id.chars().any(|c| c.is_ascii_digit() || c == ':') || id.contains("_r_");
-        if generated || id.is_empty() {
-            problems.push(format!(
-                "uses the id {id:?}, which looks generated and changes on each load: use role and name, label or text"
-            ));
-        }
-    }
-    problems
-}
-
-fn is_name(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '-')
-}
-
-/// The selector without what stands in square brackets or in the parentheses of `:nth-…`.
-fn outside_brackets(css: &str) -> String {
-    let mut out = String::new();
-    let mut depth = 0_u32;
-    for c in css.chars() {
-        match c {
-            '[' => depth += 1,
-            ']' => depth = depth.saturating_sub(1),
-            c if depth == 0 => out.push(c),
-            _ => {}
-        }
-    }
-    out
 }
 
 impl fmt::Display for Problem {
