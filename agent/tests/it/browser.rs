@@ -32,14 +32,14 @@ struct Stage {
     steps: Arc<Steps>,
 }
 
-/// The names of the steps that ended, in order.
+/// The notes of the steps that ended, by the steps' names.
 #[derive(Default)]
-struct Steps(Mutex<Vec<String>>);
+struct Steps(Mutex<BTreeMap<String, String>>);
 
 impl Observer for Steps {
     fn observe(&self, event: StepEvent) {
-        if let StepEvent::Finished { step, .. } = event {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(step.name);
+        if let StepEvent::Finished { step, note, .. } = event {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(step.name, note);
         }
     }
 }
@@ -151,6 +151,9 @@ async fn a_listing_is_published_with_every_field_and_the_photos_in_order() -> Re
     let mut listing = stage.listing(3)?;
     listing.attributes.insert("size".to_owned(), "M".to_owned());
     let mut session = stage.prepared(listing).await?;
+    let notes = stage.steps.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let unticked = notes.get("List in no group").map(|note| note.split(", ").count());
+    assert_eq!(unticked, Some(2), "the ticked groups: {notes:?}");
     let before = stage.browser.screenshot().await?;
     ensure!(before.bytes.starts_with(b"\x89PNG") && before.bytes.len() <= 500_000);
     assert_eq!(stage.ledger().await?["submissions"], json!([]), "nothing is sent before the fence");

@@ -379,5 +379,9 @@ mod tests {
             "    typeahead: {field: location, target: {label: Place}, value: x, option: {role: option}, shows: x}",
         );
         assert!(said.iter().any(|line| line.contains("comes first")), "{said:?}");
+        let said = check_of("    untick: {field: groups, target: {role: checkbox, name: Tools}}");
+        assert!(said.iter().any(|line| line.contains("without a name")), "{said:?}");
+        let said = check_of("    click: {role: button, nth: 2}");
+        assert!(said[0].contains("unknown field `nth`"), "{said:?}");
     }
 }
