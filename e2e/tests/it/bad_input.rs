@@ -59,7 +59,12 @@ async fn programs_that_cannot_start_say_why() -> Result<()> {
 
     let agent = at("agent");
     let check_chrome = ["--data-dir", &agent, "check", "--chrome", "/nonexistent/chrome"];
-    check("no Chrome", &run("tradepost-agent", &check_chrome, &[], "").await?, &["/nonexistent/chrome"]);
+    let report = run("tradepost-agent", &check_chrome, &[], "").await?;
+    assert_ne!(report.code, 0);
+    assert!(
+        report.stdout.contains("FAIL  Chrome") && report.stdout.contains("/nonexistent/chrome"),
+        "{report:?}"
+    );
     let unenrolled = ["--data-dir", &agent, "run", "--headless"];
     check("not enrolled", &run("tradepost-agent", &unenrolled, &[], "").await?, &["enrol"]);
     let nonsense = ["--data-dir", &agent, "enrol", "nonsense"];
