@@ -16,9 +16,17 @@ use tradepost_testkit::workspace_root;
 /// Pairs counted, after one that is not.
 const PAIRS: usize = 7;
 
-fn main() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(compare())
+fn main() -> std::process::ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let compared = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(compare()));
+    match compared {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to do if standard error is closed.
+            drop(writeln!(std::io::stderr().lock(), "bench-flow: {error:#}"));
+            std::process::ExitCode::FAILURE
+        }
+    }
 }
 
 async fn compare() -> Result<()> {

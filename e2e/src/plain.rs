@@ -72,7 +72,8 @@ pub async fn sign_in(driver: &WebDriver, site: &str, user: &str, password: &str)
 
 async fn check_signed_in(driver: &WebDriver, user: &str) -> Result<()> {
     let shown = driver.query(By::Css("a.dropdown-toggle")).wait(PATIENCE, POLL).first().await?.text().await?;
-    ensure!(shown.contains(user), "{shown:?} is signed in, not {user}");
+    // The site shows the name in capitals.
+    ensure!(shown.to_lowercase().contains(user), "{shown:?} is signed in, not {user}");
     Ok(())
 }
 
@@ -90,7 +91,8 @@ pub async fn post(driver: &WebDriver, item: &PlainItem) -> Result<String> {
     select(driver, "group", &item.group).await?;
     for (name, value) in [("title", &item.title), ("description", &item.description), ("price", &item.price)]
     {
-        let field = driver.find(By::Name(name)).await?;
+        // The page's own description is a `meta` of the same name.
+        let field = driver.find(By::Css(format!("form [name={name}]"))).await?;
         field.send_keys(value).await?;
         let kept = field.prop("value").await?.unwrap_or_default();
         ensure!(same_text(&kept, value), "{name} kept {kept:?} in place of {value:?}");
@@ -101,7 +103,12 @@ pub async fn post(driver: &WebDriver, item: &PlainItem) -> Result<String> {
         let kept = input.prop("value").await?.unwrap_or_default();
         ensure!(!kept.is_empty(), "photo {n} was not taken");
     }
-    driver.find(By::Css("form[enctype] input[type=submit]")).await?.click().await?;
+    let save = driver.find(By::Css("form[enctype] input[type=submit]")).await?;
+    // The site scrolls smoothly, and a click on a moving button is refused.
+    driver
+        .execute("arguments[0].scrollIntoView({behavior: 'instant', block: 'center'})", vec![save.to_json()?])
+        .await?;
+    save.click().await?;
 
     driver.query(By::Css(".dcf-item-price")).wait(PATIENCE, POLL).first().await?;
     let address = driver.current_url().await?;
@@ -122,10 +129,27 @@ async fn read_back(driver: &WebDriver, item: &PlainItem) -> Result<()> {
     );
     let description = driver.find(By::Css(".dcf-description")).await?.text().await?;
     ensure!(same_text(&description, &item.description), "the page shows another description");
-    let place = driver.find(By::Css(".dcf-eyebrow")).await?.text().await?;
-    ensure!(place.to_lowercase().contains(&item.area.to_lowercase()), "the page shows the place {place:?}");
-    let photos = driver.find_all(By::Css(".gallery-thumb img")).await?.len();
-    ensure!(photos == item.photos.len(), "the page shows {photos} photos");
+    let place = driver.find(By::Css(".dcf-eyebrow")).await?.text().await?.to_lowercase();
+    let group = item.group.rsplit(" - ").next().unwrap_or_default();
+    for part in [item.area.as_str(), group] {
+        ensure!(place.contains(&part.to_lowercase()), "the page shows the place {place:?}, without {part}");
+    }
+    check_photos(driver, &item.photos).await
+}
+
+/// The gallery shows thumbnails without names; the page's structured data names the photos in order.
+async fn check_photos(driver: &WebDriver, wanted: &[PathBuf]) -> Result<()> {
+    let mut shown = Vec::new();
+    for script in driver.find_all(By::Css("script[type='application/ld+json']")).await? {
+        let text = script.prop("textContent").await?.unwrap_or_default();
+        let data: serde_json::Value = serde_json::from_str(&text).context("unreadable structured data")?;
+        shown.extend(data["image"].as_array().into_iter().flatten().map(ToString::to_string));
+    }
+    ensure!(shown.len() == wanted.len(), "the page shows {} photos", shown.len());
+    for (address, photo) in shown.iter().zip(wanted) {
+        let name = photo.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        ensure!(address.contains(name), "{address} stands in the place of {name}");
+    }
     Ok(())
 }
 
