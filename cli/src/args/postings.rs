@@ -69,6 +69,9 @@ pub(crate) struct CreatePosting {
     /// Higher goes first, -100 to 100
     #[arg(long, default_value_t = 0, allow_hyphen_values = true, value_parser = clap::value_parser!(i32).range(-100..=100))]
     pub(crate) priority: i32,
+    /// Post although the listing is on this account already
+    #[arg(long)]
+    pub(crate) again: bool,
     /// Follow it until it ends
     #[arg(long, short)]
     pub(crate) watch: bool,

@@ -235,9 +235,10 @@ impl Client {
         listing_id: String,
         account_id: String,
         priority: i32,
+        again: bool,
     ) -> Result<model::Posting> {
-        let request =
-            v1::CreatePostingRequest { request_id: self.request_id(), listing_id, account_id, priority };
+        let request_id = self.request_id();
+        let request = v1::CreatePostingRequest { request_id, listing_id, account_id, priority, again };
         let answer = call!(self, Harmless, PostingServiceClient.create_posting(request))?;
         convert::posting(convert::present(answer.posting, "posting")?)
     }

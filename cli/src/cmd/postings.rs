@@ -53,10 +53,10 @@ pub(super) async fn run(command: PostingsCommand, client: &Client, output: &Outp
 }
 
 async fn create(arguments: CreatePosting, client: &Client, output: &Output) -> Result<Exit> {
-    let CreatePosting { listing, account, priority, watch, wait } = arguments;
+    let CreatePosting { listing, account, priority, again, watch, wait } = arguments;
     let account = find::account(client, &account).await?;
     let listing = find::listing(client, &listing).await?;
-    let posting = client.create_posting(listing.id, account.id, priority).await?;
+    let posting = client.create_posting(listing.id, account.id, priority, again).await?;
     follow(watch, wait.wait, posting, client, output).await
 }
 
