@@ -28,13 +28,14 @@ impl PostingService for Api {
         request: Request<v1::CreatePostingRequest>,
     ) -> Result<Response<v1::CreatePostingResponse>, Status> {
         let caller = caller(&request)?;
-        let v1::CreatePostingRequest { request_id, listing_id, account_id, priority } = request.into_inner();
+        let v1::CreatePostingRequest { request_id, listing_id, account_id, priority, again } =
+            request.into_inner();
         let mut violations = Violations::new();
         let request_id = convert::request_id(&mut violations, &request_id);
         let listing = convert::id(&mut violations, "listing_id", &listing_id);
         let account = convert::id(&mut violations, "account_id", &account_id);
         let ((request, listing), account) = checked(violations, request_id.zip(listing).zip(account))?;
-        let new = NewPosting { request, listing, account, priority };
+        let new = NewPosting { request, listing, account, priority, again };
         let posting = self.core.create_posting(&caller, new).await.map_err(status::from)?;
         Ok(Response::new(v1::CreatePostingResponse { posting: self.show(posting).await? }))
     }

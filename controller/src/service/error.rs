@@ -99,6 +99,8 @@ reasons! {
     IdTaken = "ID_TAKEN", AlreadyExists;
     /// The key belongs to another agent.
     AgentKeyTaken = "AGENT_KEY_TAKEN", AlreadyExists;
+    /// The listing is published on the account already, and posting it once more was not asked for.
+    PublishedAlready = "PUBLISHED_ALREADY", AlreadyExists;
     /// The listing is being posted on the account, or deleted while it is posted.
     PostingOpen = "POSTING_OPEN", FailedPrecondition;
     /// The account is bound to no agent.

@@ -8,7 +8,7 @@ use tradepost_domain::event::{self, NewEvent, Subject};
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::{AccountId, IntentId, JobId, ListingId, PostingId, RequestId, Version};
 use tradepost_domain::job::{self, Job};
-use tradepost_domain::listing::Content;
+use tradepost_domain::listing::{Content, Listing};
 use tradepost_domain::posting::{Event, Posting, Publication, Receipt, State};
 use tradepost_domain::publish::{self, Intent, Looks, PublishedItem};
 use tradepost_recipe::{catalogue, values};
@@ -31,6 +31,8 @@ pub struct NewPosting {
     pub account: AccountId,
     /// Higher goes first; -100 to 100.
     pub priority: i32,
+    /// Post the listing even if it is published on the account already.
+    pub again: bool,
 }
 
 /// A person's finding about an uncertain posting.
@@ -55,6 +57,9 @@ impl Core {
         let account = self.account(caller, new.account).await?;
         let listing = self.listing(caller, new.listing).await?;
         check_site(&account, &listing.content)?;
+        if !new.again {
+            self.check_unpublished(caller, &listing, &account).await?;
+        }
         let publication = self.fresh(caller, &new, &account)?;
         let posting = publication.posting.clone();
         match self.store.commit(created(publication), self.now()).await {
@@ -70,6 +75,21 @@ impl Core {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// A listing that is on the site already is not posted a second time by mistake.
+    async fn check_unpublished(&self, caller: &Caller, listing: &Listing, account: &Account) -> Result<()> {
+        let found = self.store.find_published_posting(caller.workspace, listing.id, account.id).await?;
+        let Some(published) = found else { return Ok(()) };
+        let at = published.item.map_or_else(String::new, |item| format!(" ({})", item.url));
+        Err(Error::new(
+            Reason::PublishedAlready,
+            format!(
+                "the listing {:?} is published on the account {:?} already, by posting {}{at}; use --again to post it \
+                 once more",
+                listing.content.title, account.name, published.id
+            ),
+        ))
     }
 
     fn fresh(&self, caller: &Caller, new: &NewPosting, account: &Account) -> Result<Publication> {

@@ -222,6 +222,7 @@ impl User {
             listing_id: listing.into(),
             account_id: account.into(),
             priority: 0,
+            again: false,
         });
         Ok(self.postings().create_posting(request).await?.into_inner().posting.unwrap_or_default())
     }

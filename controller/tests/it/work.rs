@@ -56,6 +56,24 @@ async fn publish_on(database: TestDatabase) -> Result<()> {
 
     let published = user.reaches(&posting.id, v1::PostingState::Published).await?;
     assert_eq!(published.item.map(|item| item.item_id), Some("77".into()));
+    assert_eq!(
+        user.post("p1", &listing.id, &account.id).await?.id,
+        posting.id,
+        "a repeat has the first answer"
+    );
+    let refused = user.post("p3", &listing.id, &account.id).await.expect_err("it is published already");
+    assert_eq!(reason(&refused), "PUBLISHED_ALREADY");
+    assert!(refused.message().contains(&posting.id), "{}", refused.message());
+    assert!(refused.message().contains("/item/77"), "{}", refused.message());
+    let request = user.request(v1::CreatePostingRequest {
+        request_id: "p4".into(),
+        listing_id: listing.id.clone(),
+        account_id: account.id.clone(),
+        priority: 0,
+        again: true,
+    });
+    let once_more = user.postings().create_posting(request).await?.into_inner().posting.unwrap_or_default();
+    assert_ne!(once_more.id, posting.id, "asked for again");
     let request = user.request(v1::GetReceiptRequest { posting_id: posting.id.clone() });
     let receipt = user.postings().get_receipt(request).await?.into_inner().receipt.unwrap_or_default();
     assert_eq!(receipt.agent_id, agent.id);

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tradepost_domain::event::{Kind, NewEvent, Subject};
-use tradepost_domain::id::{AgentId, IntentId, JobId, PermitId, PostingId, RunLease, WorkspaceId};
+use tradepost_domain::id::{
+    AccountId, AgentId, IntentId, JobId, ListingId, PermitId, PostingId, RunLease, WorkspaceId,
+};
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::posting::{self, Posting, Publication, Receipt};
 use tradepost_domain::publish::Intent;
@@ -176,6 +178,28 @@ impl Work for Backend {
 
     async fn find_posting(&self, workspace: WorkspaceId, id: PostingId) -> Result<Option<Posting>, Error> {
         self.read(async |conn| find_posting(conn, workspace, id).await).await
+    }
+
+    async fn find_published_posting(
+        &self,
+        workspace: WorkspaceId,
+        listing: ListingId,
+        account: AccountId,
+    ) -> Result<Option<Posting>, Error> {
+        self.read(async |conn| {
+            postings!(
+                "WHERE listing_id = $1 AND account_id = $2 AND workspace_id = $3 AND state = 'published'
+                 ORDER BY created_at DESC, id DESC LIMIT 1",
+                listing.0,
+                account.0,
+                workspace.0
+            )
+            .fetch_optional(&mut *conn)
+            .await?
+            .map(PostingRow::into_posting)
+            .transpose()
+        })
+        .await
     }
 
     async fn list_postings(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tradepost_domain::event::NewEvent;
 use tradepost_domain::id::{
-    AccountId, AgentId, IntentId, JobId, PermitId, PostingId, RunLease, SessionEpoch, WorkspaceId,
+    AccountId, AgentId, IntentId, JobId, ListingId, PermitId, PostingId, RunLease, SessionEpoch, WorkspaceId,
 };
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::posting::{self, Posting, Publication, Receipt};
@@ -212,6 +212,14 @@ pub trait Work: Send + Sync {
 
     /// One posting.
     async fn find_posting(&self, workspace: WorkspaceId, id: PostingId) -> Result<Option<Posting>, Error>;
+
+    /// The newest Published posting of a listing on an account.
+    async fn find_published_posting(
+        &self,
+        workspace: WorkspaceId,
+        listing: ListingId,
+        account: AccountId,
+    ) -> Result<Option<Posting>, Error>;
 
     /// Newest first.
     async fn list_postings(

@@ -40,6 +40,7 @@ macro_rules! conformance_suite {
             work::a_change_is_whole_or_nothing,
             work::an_older_stream_changes_nothing,
             work::one_listing_has_one_open_posting_per_account,
+            work::a_published_posting_is_found_by_its_listing_and_account,
             work::one_intent_per_account_is_armed_and_one_per_item_confirmed,
             work::lists_are_filtered_and_newest_first,
         }

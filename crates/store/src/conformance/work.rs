@@ -199,6 +199,39 @@ pub async fn one_listing_has_one_open_posting_per_account(world: World) -> Resul
     Ok(())
 }
 
+/// Only a Published one counts, of that listing, on that account; the newest of several.
+pub async fn a_published_posting_is_found_by_its_listing_and_account(world: World) -> Result<()> {
+    let seller = world.seller().await?;
+    let workspace = seller.tenant.workspace;
+    let account = seller.account.id;
+    let mut publication = world.publication(&seller).await?;
+    let listing = publication.posting.listing;
+    assert_eq!(world.store.find_published_posting(workspace, listing, account).await?, None, "it is queued");
+    publication.posting.state = posting::State::Published;
+    publication.posting.item = Some(item("1"));
+    world.store.commit(update(&publication), START).await?;
+    let stored = world.reload(&publication).await?.posting;
+    assert_eq!(world.store.find_published_posting(workspace, listing, account).await?, Some(stored));
+    let mut newer = world.new_publication(&seller.account, seller.agent.id, listing);
+    newer.posting.created_at = at(1);
+    newer.posting.state = posting::State::Published;
+    newer.posting.item = Some(item("2"));
+    world.store.commit(creation(&newer), at(1)).await?;
+    let found = world.store.find_published_posting(workspace, listing, account).await?;
+    assert_eq!(found.map(|posting| posting.id), Some(newer.posting.id));
+    let other_listing = world.listing(seller.tenant).await?.id;
+    let other_account = world.account(seller.tenant, seller.agent.id).await?.id;
+    let stranger = world.tenant().await?.workspace;
+    for (workspace, listing, account) in [
+        (workspace, other_listing, account),
+        (workspace, listing, other_account),
+        (stranger, listing, account),
+    ] {
+        assert_eq!(world.store.find_published_posting(workspace, listing, account).await?, None);
+    }
+    Ok(())
+}
+
 /// I2 and I6.
 pub async fn one_intent_per_account_is_armed_and_one_per_item_confirmed(world: World) -> Result<()> {
     let seller = world.seller().await?;
