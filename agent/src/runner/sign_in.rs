@@ -55,7 +55,15 @@ pub(super) async fn sign_in(run: &Run, desk: &mut Desk) -> Result<SignedIn, Cut>
         credential.map_err(|error| Failure::new(FailureClass::NeedsLogin, CHECK, error.to_string()))?;
     match credential {
         Some(credential) => {
-            desk.until_cut(run, "login", async |session| session.login(&credential).await).await
+            let signed_in =
+                desk.until_cut(run, "login", async |session| session.login(&credential).await).await;
+            signed_in.map_err(|cut| match cut {
+                Cut::Failed(failure) if failure.class == FailureClass::NeedsLogin => {
+                    let message = format!("{}; {}", failure.message, how_to_correct(run));
+                    Failure { message, ..failure }.into()
+                }
+                cut => cut,
+            })
         }
         None => Err(Failure { message: what_to_do(run), ..failure }.into()),
     }
@@ -78,6 +86,16 @@ fn what_to_do(run: &Run) -> String {
     } else {
         format!("nobody is signed in to {site}; {by_hand}")
     }
+}
+
+/// The mend for a password that the site does not take.
+fn how_to_correct(run: &Run) -> String {
+    let account = &run.dispatch.account;
+    format!(
+        "correct it with `tradepost-agent credentials set --account {} --username …` on the agent's PC, or sign in by \
+         hand with `tradepost accounts login {}`, then resume",
+        account.id, account.name
+    )
 }
 
 async fn sign_in_or_wait(run: &Run, desk: &mut Desk) -> Result<SignedIn, Cut> {

@@ -88,8 +88,20 @@ impl Stage {
         let mut session = self.session(Some(listing))?;
         let Err(nobody) = session.login_check().await else { bail!("nobody is signed in yet") };
         ensure!(nobody.class == FailureClass::NeedsLogin, "{nobody}");
-        let credential =
-            Credential { username: "seller1@example.com".into(), password: "correct horse 1".into() };
+        let credential = |password: &str| Credential {
+            username: "seller1@example.com".into(),
+            password: password.to_owned(),
+        };
+        let tried = tokio::time::Instant::now();
+        let Err(refused) = session.login(&credential("wrong horse")).await else { bail!("signed in?") };
+        ensure!(refused.class == FailureClass::NeedsLogin, "{refused}");
+        ensure!(
+            refused.message.contains("stored password")
+                && refused.message.contains("(The email address or the password is wrong.)"),
+            "{refused}"
+        );
+        ensure!(tried.elapsed() < Duration::from_secs(10), "it took {:?}", tried.elapsed());
+        let credential = credential("correct horse 1");
         session.login(&credential).await?;
         let signed_in = session.login_check().await?;
         ensure!(signed_in.account.as_deref() == Some("seller1@example.com"), "{signed_in:?}");

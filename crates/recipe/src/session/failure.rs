@@ -53,6 +53,9 @@ impl Session {
         if errors.is_empty() {
             return None;
         }
+        if self.signing_in {
+            return Some(self.sign_in_complaint(step, errors));
+        }
         let field_of = |error: &FormError| {
             error.field.and_then(|index| self.open_fields.get(index)).map(|filled| filled.field.clone())
         };

@@ -12,6 +12,7 @@ mod failure;
 mod photos;
 mod prepare;
 mod scan;
+mod sign_in;
 mod steps;
 
 use std::collections::BTreeSet;
@@ -28,7 +29,7 @@ use crate::locate::{Condition, Target, TextMatch};
 use crate::normal::{self, Compare};
 use crate::page::{Page, Sighting};
 use crate::schema::{Job, Recipe, Version};
-use crate::values::{Credential, Input, Values};
+use crate::values::{Input, Values};
 
 /// Which part of a job a step belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -218,6 +219,8 @@ pub struct Session {
     baseline: Option<Baseline>,
     prepared: Option<Prepared>,
     committed: bool,
+    /// A stored password is being put in: what a form complains about is not the listing.
+    signing_in: bool,
     /// The address that was loaded last, while nothing was done on its page, and when.
     fresh: Option<(String, tokio::time::Instant)>,
 }
@@ -279,6 +282,7 @@ impl Session {
             baseline: None,
             prepared: None,
             committed: false,
+            signing_in: false,
             fresh: None,
         })
     }
@@ -296,22 +300,6 @@ impl Session {
         self.watch(&[])?;
         self.run_steps(Phase::LoginCheck, &recipe.body.steps, recipe.body.steps.len() + 1).await?;
         self.who_is_signed_in(Phase::LoginCheck, &recipe).await
-    }
-
-    /// Signs in on a practice site with a local credential. Fails with `needs_login` when the site refuses it.
-    pub async fn login(&mut self, credential: &Credential) -> Result<SignedIn, Failure> {
-        let recipe = self.recipe(Job::Login)?;
-        self.values.set("credential.username", &credential.username);
-        self.values.set("credential.password", &credential.password);
-        let signed_in = async {
-            self.watch(&[FailureClass::NeedsLogin])?;
-            self.run_steps(Phase::Login, &recipe.body.steps, recipe.body.steps.len() + 1).await?;
-            self.who_is_signed_in(Phase::Login, &recipe).await
-        }
-        .await;
-        self.values.forget("credential.");
-        self.open_fields.clear();
-        signed_in
     }
 
     /// Lists the own items before the click, for the difference afterwards.

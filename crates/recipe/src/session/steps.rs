@@ -400,6 +400,8 @@ impl Session {
     ) -> Result<String, Failure> {
         let mended = self.hold_fields(step, until).await?;
         let target = self.resolve_target(step, None, &advance.target)?;
+        let asking = self.signing_in;
+        let before = if asking { self.form_errors(step, advance.errors.as_ref()).await } else { Vec::new() };
         match self.page.click(&target, left(until).min(ENABLE)).await {
             Ok(_) => {}
             Err(error @ PageError::Disabled { .. }) => {
@@ -408,7 +410,9 @@ impl Session {
             }
             Err(error) => return Err(self.failure(step, None, error)),
         }
-        if let Err(failure) = self.expect(step, expect, until).await {
+        if let Some(expect) = expect.filter(|_| asking) {
+            self.expect_signed_in(step, advance, expect, &before, until).await?;
+        } else if let Err(failure) = self.expect(step, expect, until).await {
             let errors = self.form_errors(step, advance.errors.as_ref()).await;
             let unknown = failure.class == FailureClass::PageUnknown;
             return Err(self.complaint(step, &errors).filter(|_| unknown).unwrap_or(failure));
