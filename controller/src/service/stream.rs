@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use tradepost_domain::agent::Agent;
-use tradepost_domain::id::{AgentId, BootId, SessionEpoch};
+use tradepost_domain::id::{AgentId, BootId, RunLease, SessionEpoch};
 use tradepost_domain::job;
 use tradepost_store::{Attachment, Error as StoreError};
 
@@ -63,6 +63,7 @@ impl Core {
     /// Compares the runs an agent tells of with the rows, and mends both sides:
     ///
     /// - leased to it and told of: the lease is prolonged (a dispatch whose acknowledgement was lost is acknowledged);
+    /// - parked and told of: the agent was away for longer than the lease and works on it still, so the run goes on;
     /// - leased to it and not told of: its run is over; the job goes on as its state and its intent demand;
     /// - told of and not leased to it: it is to forget the run, unless the run is the witness of an unsettled click.
     ///
@@ -86,9 +87,10 @@ impl Core {
                         reconciled.cancel.push(run);
                     }
                 }
-                // The end of a parked run may be on its way: it is waited for until the next beat.
-                job::State::Parked if is_told && first => {
-                    known.insert(run);
+                job::State::Parked if is_told => {
+                    if self.take_up(job, run_lease).await? {
+                        known.insert(run);
+                    }
                 }
                 job::State::Parked => self.resume_parked(job).await?,
                 _ if first => self.resume_parked(job).await?,
@@ -104,6 +106,23 @@ impl Core {
             if keep { reconciled.keep.push(*run) } else { reconciled.forget.push(*run) }
         }
         Ok(reconciled)
+    }
+
+    /// The agent is back with its parked run. Says whether the run goes on.
+    async fn take_up(&self, job: &job::Job, run_lease: RunLease) -> Result<bool> {
+        match self.apply(job, job::Event::Acknowledge(run_lease)).await {
+            Ok(()) => {
+                tracing::info!(job = %job.id, agent = %job.agent, "the agent is back with its run");
+                Ok(true)
+            }
+            Err(error) if matches!(error.reason, Reason::WrongState | Reason::StaleRun) => Ok(false),
+            // Another job of the account runs by now: this one waits for its turn again.
+            Err(error) if error.reason == Reason::Contention => {
+                self.resume_parked(job).await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The agent is there, and works on this job no more: it goes on as its state and its intent demand.

@@ -143,11 +143,12 @@ impl Connection {
 
     async fn attach(&self, greeting: Greeting) -> Result<SessionEpoch, Error> {
         let epoch = self.core.attach(self.agent, &greeting).await?.epoch;
+        // Before the agent hears of the stream: its calls for runs that were parked find them running.
+        let reconciled = self.core.reconcile_runs(self.agent, &greeting.runs, true).await?;
         self.link().tell(convert::out(Out::Welcome(v1::Welcome {
             session_epoch: epoch.0,
             heartbeat_interval: Some(time::duration_to_wire(HEARTBEAT)),
         })));
-        let reconciled = self.core.reconcile_runs(self.agent, &greeting.runs, true).await?;
         tracing::info!(
             agent = %self.agent,
             epoch = epoch.0,

@@ -43,6 +43,29 @@ async fn a_run_outlives_a_restart_of_the_controller() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_run_goes_on_when_its_agent_is_back_after_the_lease_has_ended() -> Result<()> {
+    let system = System::start().await?;
+    let (user, agent, posting, stream, dispatch) = begun(&system).await?;
+    drop(stream);
+    system.clock.advance(Duration::from_secs(31));
+    user.job_reaches(&run(&dispatch).job_id, v1::JobState::Parked).await?;
+    let stream = agent.attach(&system, &[run(&dispatch)]).await?;
+    stream.prepared(&dispatch).await?;
+    let job = user.job(&run(&dispatch).job_id).await?;
+    assert_eq!((job.state(), job.attempt), (v1::JobState::Running, 1));
+    // The same over a stream that outlived the lease.
+    system.clock.advance(Duration::from_secs(31));
+    user.job_reaches(&run(&dispatch).job_id, v1::JobState::Parked).await?;
+    stream.beat(&[run(&dispatch)]).await?;
+    user.job_reaches(&run(&dispatch).job_id, v1::JobState::Running).await?;
+    let permit = stream.permit(&dispatch, "r1").await?;
+    stream.settle(&dispatch, &permit, confirmed("8")).await?;
+    let published = user.reaches(&posting.id, v1::PostingState::Published).await?;
+    assert_eq!(user.job(&published.job_id).await?.attempt, 1, "no second run was needed");
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_agent_that_lost_its_run_before_the_click_gets_a_new_one_and_the_old_one_is_fenced_off()
 -> Result<()> {
     let system = System::start().await?;
@@ -127,11 +150,7 @@ async fn a_dispatch_without_an_answer_is_offered_again() -> Result<()> {
     let mut stream = agent.attach(&system, &[]).await?;
     let dispatch = stream.dispatch().await?;
     system.clock.advance(Duration::from_secs(6));
-    wait::until("the lease to end", DEADLINE, || async {
-        let job = user.job(&run(&dispatch).job_id).await.map_err(|error| error.to_string())?;
-        if job.state() == v1::JobState::Parked { Ok(()) } else { Err(format!("{:?}", job.state())) }
-    })
-    .await?;
+    user.job_reaches(&run(&dispatch).job_id, v1::JobState::Parked).await?;
     stream.beat(&[]).await?;
     let again = stream.dispatch().await?;
     assert!(run(&again).run_lease > run(&dispatch).run_lease);

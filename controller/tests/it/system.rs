@@ -241,6 +241,15 @@ impl User {
         .await
     }
 
+    /// Waits until the job is in `state`.
+    pub(crate) async fn job_reaches(&self, id: &str, state: v1::JobState) -> Result<v1::Job> {
+        wait::until(&format!("job to be {state:?}"), DEADLINE, || async {
+            let job = self.job(id).await.map_err(|error| error.to_string())?;
+            if job.state() == state { Ok(job) } else { Err(format!("{job:?}")) }
+        })
+        .await
+    }
+
     pub(crate) async fn steps(&self, job: &str) -> Result<Vec<v1::Step>> {
         let request = self.request(v1::ListStepsRequest { job_id: job.into() });
         Ok(JobServiceClient::new(self.channel.clone()).list_steps(request).await?.into_inner().steps)

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! Queued ─claim→ Leased ─acknowledge→ Running ─→ Succeeded | Failed | Cancelled | NeedsHuman | Uncertain
-//!   ↑               │ withdraw           │ lease expired
-//!   └───────────────┴──── Parked ←───────┘        (agent back: Queued)
+//!   ↑               │ withdraw       ↑   │ lease expired
+//!   └───────────────┴──── Parked ────┴───┘        (agent back: Running with its run, Queued without)
 //! ```
 //!
 //! Invariant I1: every event of a run carries the run lease; one that is not the job's present lease is rejected.
@@ -125,7 +125,7 @@ pub enum Event {
         /// The new run's number, greater than any before.
         run_lease: RunLease,
     },
-    /// The agent accepts it.
+    /// The agent accepts it; or it is back from longer than a lease away and works on it still.
     Acknowledge(RunLease),
     /// The agent does not accept it now.
     Refuse(RunLease),
@@ -281,7 +281,8 @@ pub fn step(job: &Job, event: Event, now: Timestamp) -> Result<Job, Rejected> {
         Event::Acknowledge(lease) => {
             job.holds(lease)?;
             match job.state {
-                State::Leased => {
+                State::Parked if job.cancel_requested => refused,
+                State::Leased | State::Parked => {
                     Ok(Job { lease_until: Some(now + LEASE), ..job.becomes(State::Running, now) })
                 }
                 State::Running => Ok(job.clone()),

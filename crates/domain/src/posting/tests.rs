@@ -123,6 +123,33 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn after(publication: &Publication, event: job::Event, seconds: u64) -> Result<Publication, Rejected> {
+    let now = Timestamp::EPOCH + Duration::from_secs(seconds);
+    step(publication, Event::Job(event), IntentId(Uuid::from_u128(99)), now).map(|(next, _)| next)
+}
+
+#[test]
+fn a_parked_run_goes_on_when_its_agent_is_back_with_it() {
+    let lease = RunLease(1);
+    let claimed = after(&publication(), job::Event::Claim { run_lease: lease }, 0).expect("queued");
+    let running = after(&claimed, job::Event::Acknowledge(lease), 1).expect("leased");
+    let parked = after(&running, job::Event::LeaseExpired, 60).expect("its lease has ended");
+    assert_eq!((parked.job.state, parked.posting.state), (job::State::Parked, State::Queued));
+
+    let back = after(&parked, job::Event::Acknowledge(lease), 70).expect("the same run");
+    assert_eq!((back.job.state, back.posting.state), (job::State::Running, State::Running));
+    assert_eq!(back.job.lease_until, Some(Timestamp::EPOCH + Duration::from_secs(70) + job::LEASE));
+    assert_eq!((back.job.attempt, back.job.run_lease), (1, Some(lease)), "the attempt is not burnt");
+
+    let other = after(&parked, job::Event::Acknowledge(RunLease(2)), 70);
+    assert_eq!(other, Err(job::Rejected::StaleLease.into()));
+    let requeued = after(&parked, job::Event::AgentBack, 70).expect("back without the run");
+    let late = after(&requeued, job::Event::Acknowledge(lease), 71);
+    assert_eq!(late, Err(job::Rejected::State(job::State::Queued).into()));
+    let wished = Publication { job: job::Job { cancel_requested: true, ..parked.job.clone() }, ..parked };
+    assert!(after(&wished, job::Event::Acknowledge(lease), 70).is_err(), "nobody wishes it any more");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
