@@ -1,5 +1,6 @@
 //! `tradepost jobs` and `tradepost events`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use tradepost_domain::job::State;
@@ -8,8 +9,8 @@ use super::{find, tell_rest};
 use crate::args::Format;
 use crate::args::jobs::{EventFilter, EventsCommand, JobsCommand, ListJobs};
 use crate::client::{Client, Feed, Next};
-use crate::config::plain as plain_error;
-use crate::error::{Error, Exit, Result};
+use crate::config::write_private;
+use crate::error::{Exit, Result};
 use crate::model::{Event, EvidenceFile, FeedItem, Job, Step, StepStatus};
 use crate::output::{Output, Table, Tone, faint, plain, text};
 
@@ -39,15 +40,36 @@ pub(super) async fn run(command: JobsCommand, client: &Client, output: &Output) 
         }
         JobsCommand::Evidence { job, save } => {
             let job = find::job(client, &job).await?;
-            let files = client.list_evidence(job.id).await?;
+            let files = client.list_evidence(job.id.clone()).await?;
+            let steps = client.list_steps(job.id).await?;
             if files.is_empty() {
                 output.message("The job has no evidence yet.");
             }
+            let runs = Runs::of(&steps, &files);
             if let Some(folder) = &save {
-                save_evidence(client, output, folder, &files).await?;
+                save_evidence(client, output, folder, &files, &runs).await?;
             }
-            output.many(&files, |file| &file.id, || output.table(&evidence_table(&files)))
+            output.many(&files, |file| &file.id, || output.table(&evidence_table(&files, &runs)))
         }
+    }
+}
+
+/// The runs of one job, counted from 1 as people do. Leases grow with every run of every job, so their order is the
+/// order of the runs.
+#[derive(Debug)]
+struct Runs {
+    leases: Vec<i64>,
+}
+
+impl Runs {
+    fn of(steps: &[Step], files: &[EvidenceFile]) -> Self {
+        let of_steps = steps.iter().map(|step| step.run_lease);
+        let leases: BTreeSet<i64> = of_steps.chain(files.iter().map(|file| file.run_lease)).collect();
+        Self { leases: leases.into_iter().collect() }
+    }
+
+    fn number(&self, run_lease: i64) -> usize {
+        self.leases.partition_point(|lease| *lease < run_lease) + 1
     }
 }
 
@@ -56,11 +78,8 @@ async fn save_evidence(
     output: &Output,
     folder: &Path,
     files: &[EvidenceFile],
+    runs: &Runs,
 ) -> Result<()> {
-    let cannot = |path: &Path, error: &std::io::Error| {
-        Error::failed(format!("cannot write {}: {}", path.display(), plain_error(error)))
-    };
-    tokio::fs::create_dir_all(folder).await.map_err(|error| cannot(folder, &error))?;
     for file in files {
         // Names come from agents: nothing leaves the folder.
         let name: String = file
@@ -68,9 +87,10 @@ async fn save_evidence(
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
             .collect();
-        let path = folder.join(format!("run{}_{}", file.run_lease, name.trim_start_matches('.')));
+        let path =
+            folder.join(format!("run{}_{}", runs.number(file.run_lease), name.trim_start_matches('.')));
         let content = client.download_evidence(file).await?;
-        tokio::fs::write(&path, content).await.map_err(|error| cannot(&path, &error))?;
+        write_private(&path, &content)?;
         output.message(&format!("Saved {}", path.display()));
     }
     Ok(())
@@ -115,6 +135,7 @@ fn job_text(output: &Output, job: &Job) -> String {
 }
 
 fn steps_table(steps: &[Step]) -> Table {
+    let runs = Runs::of(steps, &[]);
     let mut table = Table::new(&["STEP", "PHASE", "PLACE", "STATUS", "TOOK", "RUN", "DETAIL"]);
     for step in steps {
         let ended = |other: &Step| {
@@ -140,20 +161,20 @@ fn steps_table(steps: &[Step]) -> Table {
             faint(place),
             (step.status.name().to_owned(), tone),
             plain(step.duration_ms.map(text::millis).unwrap_or_default()),
-            faint(step.run_lease.to_string()),
+            faint(runs.number(step.run_lease).to_string()),
             faint(text::short(&step.detail, 70)),
         ]);
     }
     table
 }
 
-fn evidence_table(files: &[EvidenceFile]) -> Table {
+fn evidence_table(files: &[EvidenceFile], runs: &Runs) -> Table {
     let mut table = Table::new(&["ID", "NAME", "RUN", "SIZE", "TYPE", "TAKEN"]);
     for file in files {
         table.row([
             plain(&file.id),
             plain(&file.name),
-            faint(file.run_lease.to_string()),
+            faint(runs.number(file.run_lease).to_string()),
             plain(text::size(file.size_bytes)),
             faint(&file.media_type),
             plain(text::relative(file.created_at)),
