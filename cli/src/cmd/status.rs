@@ -75,6 +75,13 @@ fn summary(output: &Output, overview: &Overview) -> String {
         .map(|account| {
             let agent = agents.iter().find(|agent| agent.id == account.agent_id);
             match agent {
+                Some(agent) if agent.presence == Presence::Revoked => format!(
+                    "{} on {}, by agent {} {}",
+                    account.name,
+                    account.site,
+                    agent.name,
+                    output.tone("(revoked)", Tone::Warning)
+                ),
                 Some(agent) => format!("{} on {}, by agent {}", account.name, account.site, agent.name),
                 None => format!(
                     "{} on {}, {}",

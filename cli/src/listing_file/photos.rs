@@ -83,8 +83,8 @@ fn check(path: &Path) -> Result<u64, String> {
         return Err("is empty (0 bytes); replace it by the photo".to_owned());
     }
     if bytes > BYTES_MAX as u64 {
-        let (have, most) = (bytes / (1024 * 1024) + 1, BYTES_MAX / (1024 * 1024));
-        return Err(format!("has about {have} MiB; at most {most} MiB are allowed: make it smaller"));
+        let (have, most) = (indicatif::BinaryBytes(bytes), BYTES_MAX / (1024 * 1024));
+        return Err(format!("has {have}; at most {most} MiB are allowed: make it smaller"));
     }
     let mut head = Vec::new();
     file.by_ref()
