@@ -27,7 +27,7 @@ pub(crate) async fn run(command: Command, global: &Global, output: &Output) -> R
         Command::Whoami => whoami(&connect(global).await?, output).await?,
         Command::Status => status::status(&connect(global).await?, output).await?,
         Command::Agents(command) => agents::run(command, &connect(global).await?, output).await?,
-        Command::Accounts(command) => accounts::run(command, &connect(global).await?, output).await?,
+        Command::Accounts(command) => return accounts::run(command, &connect(global).await?, output).await,
         // What is wrong with a file is told before a connection is sought.
         Command::Listings(command) => listings::run(command, global, output).await?,
         Command::Photos(command) => listings::photos(command, global, output).await?,

@@ -33,7 +33,7 @@ Exit codes are stable: scripts may rely on them.
    4  not logged in, or not allowed
    5  the controller cannot be reached or does not answer
   10  the posting failed: there is no listing on the site
-  11  the posting needs a person
+  11  the posting, or the sign-in, needs a person
   12  the posting is uncertain: whether the listing exists is being found out
   13  the posting was cancelled
   14  the posting is still under way (--wait ran out)

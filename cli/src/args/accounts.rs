@@ -27,6 +27,9 @@ pub(crate) enum AccountsCommand {
     Login {
         /// Id, unique beginning of the id, or name
         account: String,
+        /// Follow it until the account is signed in
+        #[arg(long, short)]
+        watch: bool,
     },
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum PostingsCommand {
         wait: Wait,
     },
     /// Say what you found on the site about an uncertain posting
+    ///
+    /// Either --published ITEM_ID with --url URL, or --not-published.
     Resolve(ResolvePosting),
     /// Show the proof of publication
     Receipt(PostingArgument),
@@ -96,7 +98,7 @@ pub(crate) struct ResolvePosting {
     #[command(flatten)]
     pub(crate) posting: PostingArgument,
     /// It is published: the listing's id on the site
-    #[arg(long, value_name = "ITEM_ID", requires = "url", required_unless_present = "not_published")]
+    #[arg(long, value_name = "ITEM_ID", requires = "url")]
     pub(crate) published: Option<String>,
     /// The listing's address on the site
     #[arg(long, requires = "published")]

@@ -88,8 +88,13 @@ impl Feed {
         }
     }
 
-    fn lost(&mut self) -> Next {
+    /// Gives the stream up, because the controller did not answer another call; the feed begins again after the delay.
+    pub(crate) fn break_off(&mut self) -> Duration {
         self.stream = None;
-        Next::Lost { delay: self.backoff.next_delay() }
+        self.backoff.next_delay()
+    }
+
+    fn lost(&mut self) -> Next {
+        Next::Lost { delay: self.break_off() }
     }
 }

@@ -142,7 +142,6 @@ fn hint(reason: &str) -> Option<&'static str> {
         "ETAG_STALE" => "someone else changed it meanwhile: look at it, then repeat the command",
         "ACCOUNT_UNBOUND" => "bind the account: tradepost accounts bind ACCOUNT AGENT",
         "POSTING_OPEN" => "`tradepost status` shows the postings that are under way",
-        "PUBLISHED_ALREADY" => "to have a second one there, add --again",
         "WRONG_STATE" => "`tradepost postings show POSTING` tells how it stands",
         _ => return None,
     })

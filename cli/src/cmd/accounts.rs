@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 
 use serde_json::json;
+use tradepost_domain::job::State;
 
-use super::{find, tell_rest};
+use super::{find, tell_rest, watch};
+use crate::args::Format;
 use crate::args::accounts::{AccountsCommand, AddAccount};
 use crate::client::Client;
-use crate::error::Result;
+use crate::error::{Exit, Result};
 use crate::model::{Account, NewAccount};
 use crate::output::{Output, Table, Tone, faint, plain, text};
 
-pub(super) async fn run(command: AccountsCommand, client: &Client, output: &Output) -> Result<()> {
+pub(super) async fn run(command: AccountsCommand, client: &Client, output: &Output) -> Result<Exit> {
     match command {
-        AccountsCommand::Add(account) => add(account, client, output).await,
+        AccountsCommand::Add(account) => add(account, client, output).await?,
         AccountsCommand::List(limit) => {
             let listed = client.list_accounts(limit.count()).await?;
             let agents = agent_names(client).await?;
@@ -23,28 +25,66 @@ pub(super) async fn run(command: AccountsCommand, client: &Client, output: &Outp
                 || output.table(&table(&listed.items, &agents)),
             )?;
             tell_rest(output, &listed, "accounts");
-            Ok(())
         }
         AccountsCommand::Show { account } => {
             let account = find::account(client, &account).await?;
-            show(client, output, &account).await
+            show(client, output, &account).await?;
         }
         AccountsCommand::Bind { account, agent } => {
             let account = find::account(client, &account).await?;
             let agent = find::agent(client, &agent).await?;
             let bound = client.bind_account(account, agent.id).await?;
             output.message(&format!("Account {:?} is bound to agent {:?}.", bound.name, agent.name));
-            show(client, output, &bound).await
+            show(client, output, &bound).await?;
         }
-        AccountsCommand::Login { account } => {
+        AccountsCommand::Login { account, watch } => {
             let account = find::account(client, &account).await?;
-            let job = client.login_account(account.id).await?;
-            output.one(&json!({ "jobId": job }), &job, || job.clone())?;
-            output.hint("complete what the site asks for in the Chrome window on the agent's computer");
-            output.hint(&format!("`tradepost jobs show {job}` tells how it stands"));
-            Ok(())
+            return login(account, watch, client, output).await;
         }
     }
+    Ok(Exit::Ok)
+}
+
+async fn login(account: Account, watched: bool, client: &Client, output: &Output) -> Result<Exit> {
+    let id = client.login_account(account.id.clone()).await?;
+    let window = "complete what the site asks for in the Chrome window on the agent's PC; a headless agent needs a stored \
+                  credential: tradepost-agent credentials set";
+    let window = format!("{window} --account {} --username NAME", account.id);
+    if !watched {
+        output.one(&json!({ "jobId": id }), &id, || id.clone())?;
+        output.hint(&window);
+        output.hint(&format!("`tradepost jobs show {id}` tells how it stands"));
+        return Ok(Exit::Ok);
+    }
+    output.hint(&window);
+    let Some(job) = watch::watch_job(client, output, id.clone()).await? else {
+        output.message(&format!(
+            "Stopped watching; the sign-in goes on. `tradepost jobs show {id}` tells how it stands."
+        ));
+        return Ok(Exit::Interrupted);
+    };
+    let name = &account.name;
+    let why = job.failure.as_ref().map(|failure| format!(": {}", text::failure(failure))).unwrap_or_default();
+    let (told, tone, exit) = match job.state {
+        State::Succeeded => (format!("✓ {name} is signed in"), Tone::Good, Exit::Ok),
+        State::NeedsHuman => {
+            (format!("! {name} is not signed in yet"), Tone::Warning, Exit::PostingNeedsHuman)
+        }
+        State::Cancelled => {
+            (format!("– The sign-in of {name} was cancelled"), Tone::Faint, Exit::PostingCancelled)
+        }
+        _ => (format!("✗ {name} is not signed in"), Tone::Bad, Exit::Failed),
+    };
+    match output.format {
+        Format::Table if output.quiet => output.data(&id)?,
+        Format::Table => output.say(&format!("{}{why}", output.message_tone(&told, tone))),
+        Format::Json | Format::Jsonl => output.one(&json!({ "job": job }), &id, String::new)?,
+    }
+    if exit != Exit::Ok {
+        output.hint(&format!("what it looked like: tradepost jobs evidence {id} --save DIR"));
+        output.hint(&format!("then again: tradepost accounts login {} --watch", account.id));
+    }
+    Ok(exit)
 }
 
 async fn add(account: AddAccount, client: &Client, output: &Output) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::args::Format;
 use crate::args::postings::{CreatePosting, ListPostings, PostingsCommand, ResolvePosting};
 use crate::client::Client;
 use crate::error::{Error, Exit, Result};
-use crate::model::{Finding, Posting, Receipt};
+use crate::model::{Finding, Item, Posting, Receipt, Step};
 use crate::output::{Output, Table, Tone, faint, plain, text};
 
 pub(super) async fn run(command: PostingsCommand, client: &Client, output: &Output) -> Result<Exit> {
@@ -22,7 +22,7 @@ pub(super) async fn run(command: PostingsCommand, client: &Client, output: &Outp
         }
         PostingsCommand::Watch { posting, wait } => {
             let posting = find::posting(client, &posting.posting).await?;
-            return watch::watch(client, output, posting.id, wait.wait).await;
+            return watch::watch(client, output, posting.id, wait.wait, &[]).await;
         }
         PostingsCommand::Cancel(argument) => {
             let posting = find::posting(client, &argument.posting).await?;
@@ -36,8 +36,13 @@ pub(super) async fn run(command: PostingsCommand, client: &Client, output: &Outp
         }
         PostingsCommand::Retry { posting, watch, wait } => {
             let posting = find::posting(client, &posting.posting).await?;
+            let ended = if watch {
+                vec![(posting.job_id.clone(), client.list_steps(posting.job_id).await?)]
+            } else {
+                Vec::new()
+            };
             let posting = client.retry_posting(posting.id).await?;
-            return follow(watch, wait.wait, posting, client, output).await;
+            return follow(watch, wait.wait, posting, &ended, client, output).await;
         }
         PostingsCommand::Resolve(arguments) => resolve(arguments, client, output).await?,
         PostingsCommand::Receipt(argument) => {
@@ -57,20 +62,21 @@ async fn create(arguments: CreatePosting, client: &Client, output: &Output) -> R
     let account = find::account(client, &account).await?;
     let listing = find::listing(client, &listing).await?;
     let posting = client.create_posting(listing.id, account.id, priority, again).await?;
-    follow(watch, wait.wait, posting, client, output).await
+    follow(watch, wait.wait, posting, &[], client, output).await
 }
 
-/// Watches a posting that was just set going, or shows it.
+/// Watches a posting that was just set going, without the steps of `ended` runs, or shows it.
 async fn follow(
     watched: bool,
     wait: Option<std::time::Duration>,
     posting: Posting,
+    ended: &[(String, Vec<Step>)],
     client: &Client,
     output: &Output,
 ) -> Result<Exit> {
     if watched {
         output.message(&format!("Posting {}", output.message_tone(&posting.id, Tone::Strong)));
-        return watch::watch(client, output, posting.id, wait).await;
+        return watch::watch(client, output, posting.id, wait, ended).await;
     }
     show(client, output, &posting).await?;
     output.hint(&format!("follow it: tradepost postings watch {}", posting.id));
@@ -78,10 +84,16 @@ async fn follow(
 }
 
 async fn resolve(arguments: ResolvePosting, client: &Client, output: &Output) -> Result<()> {
-    let ResolvePosting { posting, published, url, not_published: _ } = arguments;
-    let finding = match (published, url) {
-        (Some(item_id), Some(url)) => Finding::Published { item_id, url },
-        _ => Finding::NotPublished,
+    let ResolvePosting { posting, published, url, not_published } = arguments;
+    let finding = match (published, url, not_published) {
+        (Some(item_id), Some(url), _) => Finding::Published { item_id, url },
+        (_, _, true) => Finding::NotPublished,
+        _ => {
+            let resolve = format!("tradepost postings resolve {}", posting.posting);
+            return Err(Error::usage("say what you found on the site: the listing, or that it is not there")
+                .hint(format!("{resolve} --published ITEM_ID --url URL"))
+                .hint(format!("{resolve} --not-published")));
+        }
     };
     let posting = find::posting(client, &posting.posting).await?;
     let posting = client.resolve_posting(posting.id, finding).await?;
@@ -176,9 +188,8 @@ fn posting_text(output: &Output, posting: &Posting, names: &Names) -> String {
         Some(name) => format!("{name} ({id})"),
         None => id.clone(),
     };
-    let (item, url) = posting.item.as_ref().map_or_else(Default::default, |item| {
-        (format!("{} (found by {})", item.item_id, item.strategy), item.url.clone())
-    });
+    let (item, url) =
+        posting.item.as_ref().map_or_else(Default::default, |item| (item_text(item), item.url.clone()));
     let generation = if posting.generation > 1 { posting.generation.to_string() } else { String::new() };
     text::record(
         output,
@@ -199,31 +210,54 @@ fn posting_text(output: &Output, posting: &Posting, names: &Names) -> String {
     )
 }
 
+/// How an item was found that a person named.
+const PERSON: &str = "person";
+
+/// The id on the site, and how it was found.
+fn item_text(item: &Item) -> String {
+    if item.strategy == PERSON {
+        format!("{} (named by a person)", item.item_id)
+    } else {
+        format!("{} (found by {})", item.item_id, item.strategy)
+    }
+}
+
 /// A receipt for people: where it is, what was read back, what proves it.
 pub(super) fn receipt_text(output: &Output, posting: &Posting, receipt: &Receipt) -> String {
     let Receipt { item, baseline_count, read_back, evidence, recipe, agent_id, prepare_ms, confirm_ms } =
         receipt;
-    let (url, item) = item.as_ref().map_or_else(Default::default, |item| {
-        (item.url.clone(), format!("{} (found by {})", item.item_id, item.strategy))
-    });
+    let (url, found) =
+        item.as_ref().map_or_else(Default::default, |item| (item.url.clone(), item_text(item)));
     let matching = read_back.iter().filter(|check| check.matches).count();
-    let counted = format!("{matching} of {} fields as wanted", read_back.len());
-    let tone = if matching == read_back.len() { Tone::Good } else { Tone::Warning };
+    let by_person = item.as_ref().is_some_and(|item| item.strategy == PERSON);
+    let (verdict, tone) = match read_back.len() {
+        0 if by_person => ("on a person's word".to_owned(), Tone::Warning),
+        0 => ("not read back (found by a later look)".to_owned(), Tone::Warning),
+        all => (
+            format!("{matching} of {all} fields as wanted"),
+            if matching == all { Tone::Good } else { Tone::Warning },
+        ),
+    };
+    let took = match (prepare_ms, confirm_ms) {
+        (0, 0) => String::new(),
+        (prepare, confirm) => {
+            format!("{} to fill in, {} to confirm", text::millis(*prepare), text::millis(*confirm))
+        }
+    };
+    let recipe = if by_person { String::new() } else { recipe.clone() };
+    let listings = if *baseline_count == 1 { "listing" } else { "listings" };
     let mut told = text::record(
         output,
         &[
             ("url", output.tone(&url, Tone::Strong)),
-            ("item", item),
+            ("item", found),
             ("posting", posting.id.clone()),
             ("agent", agent_id.clone()),
-            ("recipe", recipe.clone()),
-            (
-                "took",
-                format!("{} to fill in, {} to confirm", text::millis(*prepare_ms), text::millis(*confirm_ms)),
-            ),
-            ("before", format!("{baseline_count} own listings on the account")),
+            ("recipe", recipe),
+            ("took", took),
+            ("before", format!("{baseline_count} own {listings} on the account")),
             ("evidence", evidence.iter().map(|file| file.name.clone()).collect::<Vec<_>>().join(", ")),
-            ("read back", output.tone(&counted, tone)),
+            ("read back", output.tone(&verdict, tone)),
         ],
     );
     if !read_back.is_empty() {

@@ -6,27 +6,45 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tradepost_domain::posting::State;
 
 use super::{Output, Tone, text};
 use crate::args::Format;
-use crate::model::{Phase, Posting, Step, StepStatus, Time};
+use crate::model::{Phase, Step, StepStatus, Time};
+
+/// Columns of a step's name.
+const NAME_WIDTH: usize = 32;
 
 /// What is new.
 #[derive(Debug, Clone)]
 pub(crate) enum News {
-    /// The posting's state, or what it waits for.
-    State { state: State, waiting_for: String, at: Option<Time> },
+    /// The state, or what is waited for.
+    State {
+        standing: Standing,
+        /// Told before, but for the time that is left.
+        countdown: bool,
+    },
     /// A further run began.
     Run { number: usize },
     /// A step began or ended.
     Step(Step),
 }
 
+/// How the watched thing stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    /// What it is: `posting`, or a kind of job.
+    pub(crate) subject: &'static str,
+    pub(crate) state: &'static str,
+    /// Empty when it waits for nothing.
+    pub(crate) waiting_for: String,
+    pub(crate) at: Option<Time>,
+    pub(crate) is_running: bool,
+}
+
 /// What has been told already.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    state: Option<(State, String)>,
+    state: Option<(&'static str, String)>,
     seen: HashSet<(String, i64, u32)>,
     runs: Vec<(String, i64)>,
 }
@@ -51,34 +69,57 @@ enum Kind {
 }
 
 impl Progress {
-    /// What `posting` and the `steps` of its job tell that was not told before.
-    pub(crate) fn news(&mut self, posting: &Posting, steps: &[(String, Vec<Step>)]) -> Vec<News> {
-        let mut news = Vec::new();
-        for (job, steps) in steps {
-            for step in steps {
-                if !self.seen.insert((job.clone(), step.run_lease, step.seq)) {
-                    continue;
-                }
-                let run = (job.clone(), step.run_lease);
-                if !self.runs.contains(&run) {
-                    self.runs.push(run);
-                    if self.runs.len() > 1 {
-                        news.push(News::Run { number: self.runs.len() });
-                    }
-                }
-                news.push(News::Step(step.clone()));
-            }
-        }
-        let state = (posting.state, posting.waiting_for.clone());
+    /// Counts `steps` as told: they belong to runs that ended before the watch.
+    pub(crate) fn skip(&mut self, steps: &[(String, Vec<Step>)]) {
+        drop(self.step_news(steps));
+    }
+
+    /// What `standing` and the `steps` of the jobs tell that was not told before.
+    pub(crate) fn news(&mut self, standing: Standing, steps: &[(String, Vec<Step>)]) -> Vec<News> {
+        let mut news = self.step_news(steps);
+        let state = (standing.state, standing.waiting_for.clone());
         if self.state.as_ref() != Some(&state) {
-            let told = News::State { state: state.0, waiting_for: state.1.clone(), at: posting.updated_at };
+            let countdown = self.state.as_ref().is_some_and(|(told, waiting_for)| {
+                *told == state.0 && timeless(waiting_for) == timeless(&state.1)
+            });
             self.state = Some(state);
             // A posting begins before its steps and settles after them.
-            let first = self.seen.is_empty() || posting.state == State::Running;
-            news.insert(if first { 0 } else { news.len() }, told);
+            let first = self.seen.is_empty() || standing.is_running;
+            news.insert(if first { 0 } else { news.len() }, News::State { standing, countdown });
         }
         news
     }
+
+    fn step_news(&mut self, steps: &[(String, Vec<Step>)]) -> Vec<News> {
+        let mut news = Vec::new();
+        let mut steps: Vec<(&String, &Step)> =
+            steps.iter().flat_map(|(job, steps)| steps.iter().map(move |step| (job, step))).collect();
+        // Leases grow, so that a run's steps stay together and before those of the next run.
+        steps.sort_by_key(|(_, step)| (step.run_lease, step.seq));
+        for (job, step) in steps {
+            if !self.seen.insert((job.clone(), step.run_lease, step.seq)) {
+                continue;
+            }
+            let run = (job.clone(), step.run_lease);
+            if !self.runs.contains(&run) {
+                self.runs.push(run);
+                if self.runs.len() > 1 {
+                    news.push(News::Run { number: self.runs.len() });
+                }
+            }
+            news.push(News::Step(step.clone()));
+        }
+        news
+    }
+}
+
+/// A text without the time it counts down: `next look in 29s`, `next look now`.
+fn timeless(text: &str) -> String {
+    let is_time = |word: &&str| {
+        let word = word.trim_matches(|c: char| c.is_ascii_punctuation());
+        matches!(word, "in" | "now") || word.starts_with(|c: char| c.is_ascii_digit())
+    };
+    text.split_whitespace().filter(|word| !is_time(word)).collect::<Vec<_>>().join(" ")
 }
 
 impl View {
@@ -113,7 +154,7 @@ impl View {
         if !self.lost {
             self.lost = true;
             let warning = self.output.message_tone("warning:", Tone::Warning);
-            self.say(&format!("{warning} lost the controller; the posting goes on, trying to come back"));
+            self.say(&format!("{warning} lost the controller; the work goes on, trying to come back"));
         }
     }
 
@@ -143,17 +184,12 @@ impl View {
         let Kind::Live(bar) = &self.kind else { return };
         let paint = |text: &str, tone| self.output.message_tone(text, tone);
         match news {
-            News::State { state, waiting_for, .. } if *state == State::Running => {
-                bar.set_message(if waiting_for.is_empty() {
-                    "running".to_owned()
-                } else {
-                    waiting_for.clone()
+            News::State { standing: Standing { state, waiting_for, is_running, .. }, .. } => {
+                bar.set_message(match (waiting_for.as_str(), is_running) {
+                    ("", _) => text::words(state),
+                    (waiting_for, true) => waiting_for.to_owned(),
+                    (waiting_for, false) => format!("{} · {waiting_for}", text::words(state)),
                 });
-            }
-            News::State { state, waiting_for, .. } => {
-                let waiting =
-                    if waiting_for.is_empty() { String::new() } else { format!(" · {waiting_for}") };
-                bar.set_message(format!("{}{waiting}", text::words(state.name())));
             }
             News::Run { number } => {
                 bar.println(paint(&format!("Run {number}"), Tone::Warning));
@@ -179,9 +215,12 @@ impl View {
                     StepStatus::Skipped if step.detail.is_empty() => "skipped".to_owned(),
                     _ => paint(&text::short(&step.detail, 60), Tone::Faint),
                 };
-                let name = text::words(&step.name);
-                let line =
-                    format!("  {} {:>5} {name:<24} {took:>6}  {detail}", paint(mark, tone), place(step));
+                let name = text::short(&text::words(&step.name), NAME_WIDTH);
+                let line = format!(
+                    "  {} {:>6}{name:<NAME_WIDTH$} {took:>6}  {detail}",
+                    paint(mark, tone),
+                    place(step)
+                );
                 bar.println(line.trim_end());
             }
         }
@@ -189,10 +228,15 @@ impl View {
 
     fn line(&self, news: &News) {
         match news {
-            News::State { state, waiting_for, at } => {
+            News::State { countdown: true, .. } => {}
+            News::State { standing, .. } => {
+                let Standing { subject, state, waiting_for, at, .. } = standing;
                 let waiting = if waiting_for.is_empty() { String::new() } else { format!(": {waiting_for}") };
-                let state = text::words(state.name());
-                self.output.message(&format!("{} posting {state}{waiting}", text::clock(*at)));
+                self.output.message(&format!(
+                    "{} {subject} {}{waiting}",
+                    text::clock(*at),
+                    text::words(state)
+                ));
             }
             News::Run { number } => self.output.message(&format!("{} run {number}", text::clock(None))),
             News::Step(step) if step.status == StepStatus::Started => {}
@@ -237,20 +281,9 @@ fn spinner() -> ProgressBar {
 mod tests {
     use super::*;
 
-    fn posting(state: State) -> Posting {
-        Posting {
-            id: String::new(),
-            listing_id: String::new(),
-            account_id: String::new(),
-            generation: 1,
-            state,
-            job_id: "job".into(),
-            item: None,
-            failure: None,
-            created_at: None,
-            updated_at: None,
-            waiting_for: String::new(),
-        }
+    fn standing(state: &'static str, waiting_for: &str) -> Standing {
+        let waiting_for = waiting_for.to_owned();
+        Standing { subject: "posting", state, waiting_for, at: None, is_running: state == "running" }
     }
 
     fn step(run_lease: i64, seq: u32) -> Step {
@@ -271,14 +304,37 @@ mod tests {
     #[test]
     fn each_thing_is_told_once_and_the_end_comes_last() {
         let mut progress = Progress::default();
-        let first = progress.news(&posting(State::Running), &[("job".into(), vec![step(1, 1)])]);
+        let running = || standing("running", "");
+        let first = progress.news(running(), &[("job".into(), vec![step(1, 1)])]);
         assert!(matches!(first.as_slice(), [News::State { .. }, News::Step(_)]), "{first:?}");
-        assert!(progress.news(&posting(State::Running), &[("job".into(), vec![step(1, 1)])]).is_empty());
+        assert!(progress.news(running(), &[("job".into(), vec![step(1, 1)])]).is_empty());
         let steps = vec![step(1, 1), step(2, 1)];
-        let last = progress.news(&posting(State::Published), &[("job".into(), steps)]);
+        let last = progress.news(standing("published", ""), &[("job".into(), steps)]);
         assert!(
             matches!(last.as_slice(), [News::Run { number: 2 }, News::Step(_), News::State { .. }]),
             "{last:?}"
         );
+    }
+
+    #[test]
+    fn steps_of_ended_runs_are_not_told_after_a_retry() {
+        let mut progress = Progress::default();
+        progress.skip(&[("job".into(), vec![step(1, 1)])]);
+        let news = progress.news(standing("running", ""), &[("job".into(), vec![step(1, 1), step(2, 1)])]);
+        assert!(
+            matches!(news.as_slice(), [News::State { .. }, News::Run { number: 2 }, News::Step(_)]),
+            "{news:?}"
+        );
+    }
+
+    #[test]
+    fn a_countdown_is_no_new_state() {
+        let mut progress = Progress::default();
+        let told = ["in 29s", "in 14s", "now", "when the agent \"pc\" is online"].map(|when| {
+            let waiting_for = format!("finding out (next look {when}); do not post it by hand");
+            let news = progress.news(standing("uncertain", &waiting_for), &[]);
+            matches!(news.as_slice(), [News::State { countdown: false, .. }])
+        });
+        assert_eq!(told, [true, false, false, true]);
     }
 }

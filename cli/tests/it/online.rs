@@ -193,8 +193,16 @@ async fn evidence_is_saved_inside_the_folder() {
     let (home, _controller) = set_up().await;
     run(&home, &["jobs", "evidence", JOB, "--save", "seen"]).ok();
     let saved =
-        std::fs::read_to_string(home.path().join("seen/run7__before_fence.png")).expect("it is there");
+        std::fs::read_to_string(home.path().join("seen/run1__before_fence.png")).expect("it is there");
     assert_eq!(saved, "hello");
+    #[cfg(unix)]
+    for (path, wanted) in [("seen", 0o700), ("seen/run1__before_fence.png", 0o600)] {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(home.path().join(path)).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, wanted, "{path}");
+    }
+    let listed = json(&run(&home, &["jobs", "evidence", JOB, "-o", "json"]).ok());
+    assert_eq!(listed[0]["runLease"], 7, "machines get the lease");
 }
 
 /// Reads lines of a child's standard error until one holds `wanted`.
@@ -237,13 +245,83 @@ async fn watching_survives_a_lost_controller_and_ends_with_the_receipt() {
     controller.wake();
     let seen = tokio::task::block_in_place(|| messages.map(|line| line.expect("UTF-8")).collect::<Vec<_>>());
     let count = |text: &str| seen.iter().filter(|line| line.contains(text)).count();
-    assert_eq!(count("lost the controller; the posting goes on"), 1, "{seen:#?}");
+    assert_eq!(count("lost the controller; the work goes on"), 1, "{seen:#?}");
     assert_eq!(count("title succeeded"), 0, "nothing is told twice: {seen:#?}");
     assert_eq!((count("read_back succeeded"), count("posting published")), (1, 1), "{seen:#?}");
     let run = finish(child);
     assert_eq!(run.code, 0);
     assert!(run.stdout.contains("https://sandbox.example/item/4711"), "{}", run.stdout);
     assert!(run.stdout.contains("2 of 2 fields as wanted"), "{}", run.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watching_survives_a_controller_that_goes_away_at_a_look() {
+    let (home, controller) = set_up().await;
+    let mut child = home.command(&["postings", "watch", POSTING]).spawn().expect("it starts");
+    let mut messages = BufReader::new(child.stderr.take().expect("piped")).lines();
+    tokio::task::block_in_place(|| read_until(&mut messages, "posting running"));
+    {
+        let mut script = controller.script();
+        // All tries of the look, and the first two of the feed after it.
+        script.unavailable = 7;
+        script.posting_state = v1::PostingState::Published.into();
+    }
+    controller.wake();
+    let seen = tokio::task::block_in_place(|| messages.map(|line| line.expect("UTF-8")).collect::<Vec<_>>());
+    let count = |text: &str| seen.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(count("lost the controller; the work goes on"), 1, "{seen:#?}");
+    assert_eq!((count("The controller is back."), count("posting published")), (1, 1), "{seen:#?}");
+    let run = finish(child);
+    assert!(run.ok().contains("https://sandbox.example/item/4711"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_followed_to_its_end() {
+    let (home, controller) = set_up().await;
+    let mut script = controller.script();
+    script.steps.push(server::step(1, v1::Phase::Start, "sign_in", v1::StepStatus::Succeeded));
+    script.job_state = v1::JobState::Succeeded.into();
+    drop(script);
+    let watched = run(&home, &["accounts", "login", "shop", "--watch"]);
+    assert_eq!((watched.code, watched.stdout.as_str()), (0, ""), "{watched:?}");
+    for told in
+        ["tradepost-agent credentials set", "sign_in succeeded", "login succeeded", "shop is signed in"]
+    {
+        assert!(watched.stderr.contains(told), "{told}: {watched:?}");
+    }
+    controller.script().job_state = v1::JobState::NeedsHuman.into();
+    run(&home, &["accounts", "login", "shop", "--watch"]).fails(11);
+    assert_eq!(run(&home, &["accounts", "login", "shop"]).ok(), format!("{JOB}\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_goes_up_a_second_time_only_when_asked() {
+    let (home, controller) = set_up().await;
+    controller.script().posting_state = v1::PostingState::Published.into();
+    let create = ["postings", "create", "--listing", LISTING, "--account", "shop"];
+    assert_eq!(
+        run(&home, &create).fails(1),
+        "error: the listing is published on the account already; use --again to post it once more\n"
+    );
+    run(&home, &[&create[..], &["--again"]].concat()).ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_without_a_read_back_says_why() {
+    let (home, controller) = set_up().await;
+    controller.script().posting_state = v1::PostingState::Published.into();
+    for (found_by, wanted) in
+        [("baseline", "not read back (found by a later look)"), ("person", "on a person's word")]
+    {
+        found_by.clone_into(&mut controller.script().found_by);
+        let shown = run(&home, &["postings", "watch", POSTING]);
+        assert!(!shown.stderr.contains("screenshots"), "{shown:?}");
+        let receipt = shown.ok();
+        assert!(receipt.contains(wanted), "{receipt}");
+        assert!(!receipt.contains("took") && !receipt.contains("0 of 0"), "{receipt}");
+    }
+    let told = run(&home, &["postings", "resolve", POSTING]).fails(2);
+    assert!(told.contains("--published ITEM_ID --url URL\n") && told.contains("--not-published\n"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

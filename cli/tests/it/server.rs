@@ -29,6 +29,9 @@ pub(crate) const LISTING: &str = "c0ffee00-0000-7000-8000-000000000001";
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     pub(crate) posting_state: i32,
+    pub(crate) job_state: i32,
+    /// How a published item was found when not by its own run; nothing was read back then.
+    pub(crate) found_by: String,
     pub(crate) failure: Option<v1::Failure>,
     pub(crate) steps: Vec<v1::Step>,
     /// Listings as they were sent.
@@ -84,6 +87,7 @@ impl Controller {
         let fake =
             Fake { script: Arc::default(), feed: watch::Sender::new((0, 0)), opened: watch::Sender::new(0) };
         fake.script().posting_state = v1::PostingState::Running.into();
+        fake.script().job_state = v1::JobState::Running.into();
         let incoming = listener.accept(&tasks);
         let router = tonic::transport::Server::builder()
             .add_service(v1::auth_service_server::AuthServiceServer::new(fake.clone()))
@@ -286,8 +290,12 @@ impl v1::account_service_server::AccountService for Fake {
         Err(unscripted())
     }
 
-    async fn login_account(&self, _: Request<v1::LoginAccountRequest>) -> Answer<v1::LoginAccountResponse> {
-        Err(unscripted())
+    async fn login_account(
+        &self,
+        request: Request<v1::LoginAccountRequest>,
+    ) -> Answer<v1::LoginAccountResponse> {
+        self.check(&request)?;
+        Ok(Response::new(v1::LoginAccountResponse { job_id: JOB.to_owned() }))
     }
 }
 

@@ -18,6 +18,12 @@ impl v1::posting_service_server::PostingService for Fake {
         request: Request<v1::CreatePostingRequest>,
     ) -> Answer<v1::CreatePostingResponse> {
         self.check(&request)?;
+        let published = self.script().posting_state == i32::from(v1::PostingState::Published);
+        if published && !request.into_inner().again {
+            let details = ErrorDetails::with_error_info("PUBLISHED_ALREADY", "tradepost", HashMap::new());
+            let message = "the listing is published on the account already; use --again to post it once more";
+            return Err(Status::with_error_details(tonic::Code::AlreadyExists, message, details));
+        }
         Ok(Response::new(v1::CreatePostingResponse { posting: Some(self.posting()) }))
     }
 
@@ -59,6 +65,7 @@ impl v1::posting_service_server::PostingService for Fake {
         if self.script().posting_state != i32::from(v1::PostingState::Published) {
             return Err(Status::not_found("the posting has no receipt"));
         }
+        let found_by = self.script().found_by.clone();
         let check = |field: &str, text: &str| v1::FieldCheck {
             field: field.to_owned(),
             wanted: text.to_owned(),
@@ -69,15 +76,18 @@ impl v1::posting_service_server::PostingService for Fake {
             item: Some(v1::PublishedItem {
                 item_id: "4711".to_owned(),
                 url: "https://sandbox.example/item/4711".to_owned(),
-                strategy: "id_in_url".to_owned(),
+                strategy: if found_by.is_empty() { "id_in_url".to_owned() } else { found_by.clone() },
             }),
             baseline_count: 3,
-            read_back: vec![check("title", "Desk lamp"), check("price", "25.50 EUR")],
+            read_back: match found_by.as_str() {
+                "" => vec![check("title", "Desk lamp"), check("price", "25.50 EUR")],
+                _ => Vec::new(),
+            },
             evidence: Vec::new(),
             recipe: "sandbox/publish 1".to_owned(),
             agent_id: String::new(),
-            prepare_ms: 1_800,
-            confirm_ms: 420,
+            prepare_ms: if found_by.is_empty() { 1_800 } else { 0 },
+            confirm_ms: if found_by.is_empty() { 420 } else { 0 },
         };
         Ok(Response::new(v1::GetReceiptResponse { receipt: Some(receipt) }))
     }
@@ -91,8 +101,8 @@ impl v1::job_service_server::JobService for Fake {
     async fn get_job(&self, _: Request<v1::GetJobRequest>) -> Answer<v1::GetJobResponse> {
         let job = v1::Job {
             id: JOB.to_owned(),
-            kind: v1::JobKind::Publish.into(),
-            state: v1::JobState::Running.into(),
+            kind: v1::JobKind::Login.into(),
+            state: self.script().job_state,
             ..v1::Job::default()
         };
         Ok(Response::new(v1::GetJobResponse { job: Some(job) }))
