@@ -4,7 +4,6 @@ use tonic::{Request, Response, Status, async_trait};
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::PostingId;
 use tradepost_domain::posting::Posting;
-use tradepost_domain::publish::PublishedItem;
 use tradepost_proto::v1::posting_service_server::PostingService;
 use tradepost_proto::v1::resolve_posting_request;
 use tradepost_proto::{convert, v1};
@@ -113,10 +112,12 @@ impl PostingService for Api {
             Some(resolve_posting_request::Finding::NotPublished(v1::NotPublished {})) => {
                 Some(Finding::NotPublished)
             }
-            Some(resolve_posting_request::Finding::Published(item)) => PublishedItem::try_from(item)
-                .map_err(|found| violations.0.extend(found.0))
-                .ok()
-                .map(|item| Finding::Published(PublishedItem { strategy: String::from("person"), ..item })),
+            // How it was recognised is not the caller's to say.
+            Some(resolve_posting_request::Finding::Published(v1::PublishedItem {
+                item_id,
+                url,
+                strategy: _,
+            })) => Some(Finding::Published { item_id, url }),
         };
         let (id, finding) = checked(violations, id.zip(finding))?;
         let posting = self.core.resolve_posting(&caller, id, finding).await.map_err(status::from)?;

@@ -9,11 +9,12 @@ use tradepost_domain::field::Violations;
 use tradepost_domain::id::{AccountId, IntentId, JobId, ListingId, PostingId, RequestId, Version};
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::listing::{Content, Listing};
-use tradepost_domain::posting::{Event, Posting, Publication, Receipt, State};
+use tradepost_domain::posting::{self, Event, Posting, Publication, Receipt, State};
 use tradepost_domain::publish::{self, Intent, Looks, PublishedItem};
 use tradepost_recipe::{catalogue, values};
 use tradepost_runtime::telemetry;
 use tradepost_store::{Change, Conflict, Error as StoreError, PostingFilter};
+use url::Url;
 
 use super::core::{Caller, Core};
 use super::error::{Error, Reason, Result};
@@ -38,8 +39,13 @@ pub struct NewPosting {
 /// A person's finding about an uncertain posting.
 #[derive(Debug, Clone)]
 pub enum Finding {
-    /// It is published.
-    Published(PublishedItem),
+    /// It is published, with the marketplace's id and the address, as the person wrote them.
+    Published {
+        /// The marketplace's id.
+        item_id: String,
+        /// The listing's address.
+        url: String,
+    },
     /// It is not.
     NotPublished,
 }
@@ -192,33 +198,40 @@ impl Core {
 
     /// Tries again after an end without a listing, or once a person has done what was needed.
     pub async fn retry_posting(&self, caller: &Caller, id: PostingId) -> Result<Posting> {
-        let before = self.posting(caller, id).await?;
-        self.listing(caller, before.listing).await?;
+        let before = self.publication(caller, id).await?;
+        // What the state does not allow is refused for the state, whatever became of the listing.
+        if posting::step(&before, Event::Retry, IntentId(self.id()), self.now()).is_ok() {
+            self.listing(caller, before.posting.listing).await?;
+        }
         let retried = self.decide(caller.workspace, id, |_, _| Ok(Some(Event::Retry.into()))).await;
         match retried {
             Err(error) if error.reason == Reason::PastTheFence => {
                 let publication = self.publication(caller, id).await?;
                 if self.resume_look(&publication).await? { Ok(publication.posting) } else { Err(error) }
             }
-            Err(error) if error.reason == Reason::WrongState => Err(Error::new(
-                Reason::WrongState,
-                format!("a posting that is {} cannot be tried again", before.state.name().replace('_', " ")),
-            )),
+            Err(error) if error.reason == Reason::WrongState => {
+                Err(Error::new(Reason::WrongState, no_retry(before.posting.state)))
+            }
             retried => Ok(retried?.posting),
         }
     }
 
     /// Takes a person's finding about an uncertain posting.
     pub async fn resolve_posting(&self, caller: &Caller, id: PostingId, finding: Finding) -> Result<Posting> {
+        let item = match finding {
+            Finding::Published { item_id, url } => {
+                let posting = self.posting(caller, id).await?;
+                let account = self.account(caller, posting.account).await?;
+                Some(check_item(&account, &item_id, &url)?)
+            }
+            Finding::NotPublished => None,
+        };
         let decided = self.decide(caller.workspace, id, |publication, _| {
-            let event = match &finding {
-                Finding::Published(item) => publish::Event::ResolvedPublished(item.clone()),
-                Finding::NotPublished => publish::Event::ResolvedNotPublished,
+            let event = match &item {
+                Some(item) => publish::Event::ResolvedPublished(item.clone()),
+                None => publish::Event::ResolvedNotPublished,
             };
-            let receipt = match &finding {
-                Finding::Published(item) => Some(resolved_receipt(publication, item)),
-                Finding::NotPublished => None,
-            };
+            let receipt = item.as_ref().map(|item| resolved_receipt(publication, item));
             Ok(Some(super::work::Decision { receipt, ..event.into() }))
         });
         let publication = decided.await.map_err(|error| match error.reason {
@@ -248,6 +261,21 @@ impl Core {
     pub(super) async fn publication(&self, caller: &Caller, id: PostingId) -> Result<Publication> {
         let found = self.store.find_publication(caller.workspace, id).await?;
         found.ok_or_else(|| Error::not_found(Reason::PostingNotFound, "posting", id))
+    }
+}
+
+/// Why a posting in this state is not tried again, and what to do instead.
+fn no_retry(state: State) -> &'static str {
+    match state {
+        State::Cancelled => "a cancelled posting cannot be tried again; create a new posting of the listing",
+        State::Published => {
+            "the posting is published, so there is nothing to try again; to post the listing once more, create a new \
+             posting with --again"
+        }
+        State::Queued | State::Running => "the posting has not ended; it goes on without a retry",
+        State::Uncertain | State::NeedsHuman | State::Failed => {
+            "the posting changed meanwhile and cannot be tried again now; look at it first"
+        }
     }
 }
 
@@ -299,8 +327,28 @@ fn resolved_receipt(publication: &Publication, item: &PublishedItem) -> Receipt 
     }
 }
 
+/// What a person says of a published listing: an id, and an address on the account's site.
+fn check_item(account: &Account, item_id: &str, url: &str) -> Result<PublishedItem> {
+    let mut violations = Violations::new();
+    let item_id = violations.text("item.item_id", item_id, 1, 200);
+    let url = violations.text("item.url", url, 1, 2_000);
+    let site = account.site_url.origin();
+    let on_site = Url::parse(&url).is_ok_and(|url| url.origin() == site);
+    if !url.is_empty() && !on_site {
+        let shown: String = url.chars().take(80).collect();
+        let message = format!(
+            "{shown:?} is no address on {}; copy the listing's address from the site, with its http:// or https://",
+            site.ascii_serialization()
+        );
+        violations.push("item.url", message);
+    }
+    violations
+        .into_result(|| Some(PublishedItem { item_id, url, strategy: String::from("person") }))
+        .map_err(Error::from)
+}
+
 /// Everything about the listing that the account's site cannot take, at once.
-fn check_site(account: &Account, content: &Content) -> Result<()> {
+pub(super) fn check_site(account: &Account, content: &Content) -> Result<()> {
     let site = catalogue::site(account.site.as_str()).map_err(|problem| {
         Error::new(Reason::SiteUnknown, format!("account {:?}: {problem}", account.name))
     })?;

@@ -4,6 +4,7 @@ use anyhow::Result;
 use tradepost_proto::v1;
 use tradepost_testkit::TestDatabase;
 use v1::event_service_client::EventServiceClient;
+use v1::listing_service_client::ListingServiceClient;
 use v1::open_response::Frame as Out;
 use v1::run_ended::Outcome;
 
@@ -119,5 +120,13 @@ async fn a_cancelled_run_gets_no_permit_and_a_person_retries_it() -> Result<()> 
     let refused = stream.permit(&dispatch, "r1").await.expect_err("nobody wishes it any more");
     assert_eq!(reason(&refused), "STALE_RUN");
     stream.end(&run(&dispatch), failed("cancelled")).await?;
-    user.reaches(&posting.id, v1::PostingState::Cancelled).await.map(drop)
+    user.reaches(&posting.id, v1::PostingState::Cancelled).await?;
+
+    let request = user.request(v1::DeleteListingRequest { id: listing.id.clone() });
+    ListingServiceClient::new(user.channel.clone()).delete_listing(request).await?;
+    let request = user.request(v1::RetryPostingRequest { id: posting.id.clone() });
+    let refused = user.postings().retry_posting(request).await.expect_err("it was cancelled");
+    assert_eq!(reason(&refused), "WRONG_STATE", "the state is told before the listing");
+    assert!(refused.message().contains("create a new posting"), "{}", refused.message());
+    Ok(())
 }
