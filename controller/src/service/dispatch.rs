@@ -13,6 +13,7 @@ use tradepost_recipe::catalogue;
 
 use super::core::Core;
 use super::error::{Error, Reason, Result};
+use super::posting::check_site;
 
 /// A job with all that its run needs.
 #[derive(Debug, Clone)]
@@ -53,7 +54,9 @@ impl Core {
             Err(error) => {
                 tracing::warn!(job = %job.id, %error, "a job cannot be dispatched");
                 let class = match error.reason {
-                    Reason::ListingNotFound | Reason::PhotoNotFound => FailureClass::ListingRejected,
+                    Reason::ListingNotFound | Reason::PhotoNotFound | Reason::ListingUnfit => {
+                        FailureClass::ListingRejected
+                    }
                     _ => FailureClass::Internal,
                 };
                 self.run_failed(&job, run_lease, Failure::new(class, "dispatch", error.message)).await?;
@@ -75,6 +78,10 @@ impl Core {
             job::Kind::Login => None,
             job::Kind::Publish | job::Kind::Reconcile => Some(self.task(job).await?),
         };
+        // The listing may have been changed since the posting was asked for. A look only compares: it goes on.
+        if let (job::Kind::Publish, Some(task)) = (job.kind, &task) {
+            check_site(&account, &task.content)?;
+        }
         Ok(Assignment { job: job.clone(), run_lease, account, recipes, task })
     }
 

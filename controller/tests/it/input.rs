@@ -55,6 +55,59 @@ async fn every_objection_of_the_site_is_named_at_once() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_listing_that_was_made_unfit_while_it_waited_is_never_dispatched() -> Result<()> {
+    let system = System::start().await?;
+    let user = system.user().await?;
+    let agent = Agent::enrol(&system, &user).await?;
+    let account = user.account("shop", &agent.id).await?;
+    let listing = user.listing("Drill").await?;
+    let posting = user.post("p1", &listing.id, &account.id).await?;
+    let unfit = v1::ListingContent {
+        title: "x".repeat(140),
+        category: "Spaceships".into(),
+        ..listing.content.unwrap_or_default()
+    };
+    let request = user.request(v1::UpdateListingRequest {
+        id: listing.id.clone(),
+        content: Some(unfit),
+        etag: listing.etag.clone(),
+    });
+    ListingServiceClient::new(user.channel.clone()).update_listing(request).await?;
+    let _stream = agent.attach(&system, &[]).await?;
+    let failed = user.reaches(&posting.id, v1::PostingState::Failed).await?;
+    let failure = failed.failure.unwrap_or_default();
+    assert_eq!(failure.class, "listing_rejected");
+    for field in ["title", "category"] {
+        assert!(failure.message.contains(field), "{field} in {failure:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_finding_names_a_listing_on_the_accounts_site() -> Result<()> {
+    use v1::resolve_posting_request::Finding;
+    let system = System::start().await?;
+    let user = system.user().await?;
+    let agent = Agent::enrol(&system, &user).await?;
+    let account = user.account("shop", &agent.id).await?;
+    let listing = user.listing("Drill").await?;
+    let posting = user.post("p1", &listing.id, &account.id).await?;
+    let resolve = async |item_id: &str, url: &str| {
+        let item = v1::PublishedItem { item_id: item_id.into(), url: url.into(), strategy: String::new() };
+        let finding = Some(Finding::Published(item));
+        let request = user.request(v1::ResolvePostingRequest { id: posting.id.clone(), finding });
+        user.postings().resolve_posting(request).await.expect_err("it is not uncertain")
+    };
+    let refused = resolve(" ", "nonsense").await;
+    assert_eq!(fields(&refused), ["item.item_id", "item.url"], "{refused:?}");
+    for url in ["http://example.com/item/5", "javascript:alert(1)", "https://127.0.0.1:9/item/5", ""] {
+        assert_eq!(fields(&resolve("5", url).await), ["item.url"], "{url}");
+    }
+    assert_eq!(reason(&resolve("5", "http://127.0.0.1:9/item/5").await), "WRONG_STATE");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_picture_is_refused_by_name() -> Result<()> {
     let system = System::start().await?;
     let user = system.user().await?;
