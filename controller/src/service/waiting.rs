@@ -1,16 +1,17 @@
-//! What a posting waits for, in one sentence.
+//! What a posting waits for, in words that follow "waits for".
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use tradepost_domain::agent::{Agent, Presence};
-use tradepost_domain::id::AgentId;
+use tradepost_domain::id::{AgentId, PostingId};
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::posting::{Posting, State};
 use tradepost_domain::publish;
 use tradepost_domain::retry::MAX_ATTEMPTS;
 use tradepost_domain::time::Timestamp;
+use tradepost_store::{PageRequest, PostingFilter};
 
 use super::core::Core;
 use super::error::Result;
@@ -55,19 +56,35 @@ impl Core {
             }
             State::NeedsHuman => person(posting),
             State::Running if job.cancel_requested => String::from("the agent to end the run"),
-            State::Queued => queued(job, agent, now),
+            State::Queued => match self.unsettled(posting).await? {
+                Some(other) => format!(
+                    "the posting {other} of this account to be settled: its click may have been sent, and looking tells \
+                     what became of it"
+                ),
+                None => queued(job, agent, now),
+            },
             State::Running | State::Published | State::Failed | State::Cancelled => String::new(),
         })
     }
 }
 
+impl Core {
+    /// A posting of the same account whose click's fate is open: until it is known, nothing else is published there.
+    async fn unsettled(&self, posting: &Posting) -> Result<Option<PostingId>> {
+        let filter = PostingFilter { state: Some(State::Uncertain), account: Some(posting.account) };
+        let page = PageRequest { limit: 1, after: None };
+        let found = self.store.list_postings(posting.workspace, filter, page).await?;
+        Ok(found.rows.first().map(|unsettled| unsettled.id))
+    }
+}
+
 fn uncertain(agent: Option<&Agent>, next: Option<Timestamp>, now: Timestamp) -> String {
-    let when = match (offline(agent, now), next) {
-        (Some(offline), _) => format!("when {offline}"),
-        (None, Some(at)) if at > now => format!("in {}", words(at.since(now))),
-        (None, _) => String::from("now"),
+    let look = match (absent(agent, now), next) {
+        (Some(absent), _) => format!("{absent}, then the next look"),
+        (None, Some(at)) if at > now => format!("the next look in {}", words(at.since(now))),
+        (None, _) => String::from("the next look, now"),
     };
-    format!("finding out whether the listing is on the site (next look {when}); do not post it by hand")
+    format!("{look}: it tells whether the listing is on the site; do not post it by hand")
 }
 
 fn person(posting: &Posting) -> String {
@@ -76,8 +93,8 @@ fn person(posting: &Posting) -> String {
 }
 
 fn queued(job: &Job, agent: Option<&Agent>, now: Timestamp) -> String {
-    if let Some(offline) = offline(agent, now) {
-        return format!("until {offline}");
+    if let Some(absent) = absent(agent, now) {
+        return absent;
     }
     let name = agent.map_or("", |agent| agent.name.as_str());
     if job.state == job::State::Parked {
@@ -96,13 +113,14 @@ fn queued(job: &Job, agent: Option<&Agent>, now: Timestamp) -> String {
     format!("its turn on the agent {name:?}")
 }
 
-fn offline(agent: Option<&Agent>, now: Timestamp) -> Option<String> {
-    let Some(agent) = agent else { return Some(String::from("the account is bound to an agent again")) };
+/// What must happen before the agent can do anything; none when it is there.
+fn absent(agent: Option<&Agent>, now: Timestamp) -> Option<String> {
+    let Some(agent) = agent else { return Some(String::from("the account to be bound to an agent again")) };
     match agent.presence(now) {
         Presence::Online => None,
-        Presence::Offline => Some(format!("the agent {:?} is online", agent.name)),
+        Presence::Offline => Some(format!("the agent {:?} to come online", agent.name)),
         Presence::Revoked => {
-            Some(format!("the account is bound to another agent: {:?} is revoked", agent.name))
+            Some(format!("the account to be bound to another agent, as {:?} is revoked", agent.name))
         }
     }
 }

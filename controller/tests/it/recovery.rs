@@ -101,6 +101,9 @@ async fn a_click_that_nobody_reports_is_found_by_looking_and_never_repeated() ->
     })
     .await?;
     assert_eq!(user.posting(&posting.id).await?.state(), v1::PostingState::Uncertain);
+    let other = user.listing("Saw").await?;
+    let behind = user.post("p2", &other.id, &posting.account_id).await?;
+    assert!(behind.waiting_for.contains(&posting.id), "{}", behind.waiting_for);
     let request = user.request(v1::RetryPostingRequest { id: posting.id.clone() });
     let refused = user.postings().retry_posting(request).await.expect_err("it may be published");
     assert_eq!(reason(&refused), "PAST_THE_FENCE");
