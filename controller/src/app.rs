@@ -144,7 +144,7 @@ pub enum Opener {
 pub async fn open_core(config: &Config, surroundings: &Surroundings, opener: Opener) -> Result<Core, Error> {
     let Surroundings { clock, ids, .. } = surroundings.clone();
     let path = config.data_dir.clone();
-    std::fs::create_dir_all(&path).map_err(|source| Error::DataDir { path, source })?;
+    identity::files::create_private(&path).map_err(|source| Error::DataDir { path, source })?;
     let controller = ControllerId(ids.uuid(clock.now()));
     let store = open_store(config.database_url(), controller, clock.clone(), opener).await?;
     store.migrate().await?;

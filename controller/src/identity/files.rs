@@ -61,7 +61,7 @@ fn beside(folder: &Path) -> PathBuf {
 }
 
 fn write_all(folder: &Path, files: &Files) -> Result<(), Error> {
-    fs::create_dir_all(folder).map_err(|source| Error::File {
+    create_private(folder).map_err(|source| Error::File {
         what: "create",
         path: folder.to_owned(),
         source,
@@ -76,6 +76,21 @@ fn write_all(folder: &Path, files: &Files) -> Result<(), Error> {
         write(&path, content, secret).map_err(|source| Error::File { what: "write", path, source })?;
     }
     Ok(())
+}
+
+/// Makes a folder that only its owner can look into, and those above it, where they do not exist.
+pub(crate) fn create_private(folder: &Path) -> std::io::Result<()> {
+    if let Some(above) = folder.parent() {
+        fs::create_dir_all(above)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    builder.create(folder)
 }
 
 fn write(path: &Path, content: &str, secret: bool) -> std::io::Result<()> {
@@ -107,6 +122,8 @@ mod tests {
         let files =
             Files { root: text("a"), root_key: text("b"), agents_ca: text("c"), agents_key: text("d") };
         assert!(store(&path, &files).expect("written"));
+        let mode = fs::metadata(&path).expect("exists").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "the folder");
         for key in [ROOT_KEY, AGENTS_KEY] {
             let mode = fs::metadata(path.join(key)).expect("exists").permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{key}");

@@ -55,6 +55,10 @@ async fn open_with(options: Options, lock: Option<File>) -> Result<Arc<dyn Store
         .busy_timeout(Duration::from_secs(10))
         .synchronous(SqliteSynchronous::Full);
     let write = base.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+    // SQLite gives its files beside it the same rights.
+    if let Err(error) = private_file(&path) {
+        tracing::debug!(%error, path = %path.display(), "SQLite will tell what is wrong with the file");
+    }
     let conn = write.connect().await.map_err(|error| explain(&path, &error))?;
     let readers = SqlitePoolOptions::new()
         .max_connections(options.readers.max(1))
@@ -98,8 +102,7 @@ fn path_of(url: &str) -> Result<PathBuf, Error> {
 fn lock(path: &Path) -> Result<File, Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).open(&name).map_err(|error| match error.kind() {
+    let file = private_file(Path::new(&name)).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Error::Setup(format!(
                 "the directory of the database {} cannot be written; give this user the right to, or name another file",
                 path.display()
@@ -116,6 +119,18 @@ fn lock(path: &Path) -> Result<File, Error> {
             Err(Error::Setup(format!("cannot lock {}: {error}", Path::new(&name).display())))
         }
     }
+}
+
+/// Opens a file for writing; a new one can be read by its owner only, as it holds what sellers keep to themselves.
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path)
 }
 
 fn explain(path: &Path, error: &sqlx::Error) -> Error {

@@ -33,6 +33,27 @@ async fn what_cannot_be_opened_is_explained_in_one_line() -> Result<()> {
     Ok(())
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn the_files_can_be_read_by_their_owner_only() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let home = tempfile::tempdir()?;
+    let store = open(options(&home.path().join("x.db").display().to_string())).await?;
+    store.migrate().await?;
+    World::new(store.clone()).tenant().await?;
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(home.path())? {
+        let entry = entry?;
+        let name = entry.file_name().into_string().unwrap_or_default();
+        assert_eq!(entry.metadata()?.permissions().mode() & 0o777, 0o600, "{name}");
+        names.push(name);
+    }
+    names.sort_unstable();
+    assert_eq!(names, ["x.db", "x.db-shm", "x.db-wal", "x.db.lock"]);
+    store.close().await;
+    Ok(())
+}
+
 #[tokio::test]
 async fn two_controllers_cannot_share_a_file_and_the_next_one_may_follow() -> Result<()> {
     let (database, store) = fresh().await?;
