@@ -173,6 +173,37 @@ impl Config {
         }
     }
 
+    /// The file of an embedded database; none with a server.
+    pub fn database_file(&self) -> Option<PathBuf> {
+        let url = self.database_url();
+        let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(&url);
+        (!path.contains("://") && !path.starts_with("postgres")).then(|| PathBuf::from(path))
+    }
+
+    /// The arguments with which another command finds the same database: none where all is at its default. Never shows
+    /// a password.
+    pub fn same_database(&self, args: &Args) -> String {
+        let mut words = String::new();
+        let mut add = |flag: &str, value: &str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@\\=".contains(c);
+            let value = if value.chars().all(plain) { value.to_owned() } else { format!("'{value}'") };
+            words.extend([" --", flag, " ", &value]);
+        };
+        if let Some(file) = &args.config {
+            add("config", &file.display().to_string());
+        }
+        if self.data_dir != Self::default().data_dir {
+            add("data-dir", &self.data_dir.display().to_string());
+        }
+        if let Some(url) = &args.database {
+            match url::Url::parse(url) {
+                Ok(parsed) if parsed.password().is_some() => add("database", "URL"),
+                _ => add("database", url),
+            }
+        }
+        words
+    }
+
     /// The folder of the certificate authority.
     pub fn identity_folder(&self) -> PathBuf {
         self.identity_dir.clone().unwrap_or_else(|| self.data_dir.join("identity"))
@@ -250,6 +281,21 @@ mod tests {
         assert_eq!((loaded.api.listen, loaded.agents.listen), (default.api.listen, default.agents.listen));
         assert_eq!(loaded.metrics.listen, default.metrics.listen);
         assert_eq!((loaded.drain, loaded.log.filter), (default.drain, default.log.filter));
+    }
+
+    #[test]
+    fn other_commands_are_told_which_database_without_its_password() {
+        use clap::Parser;
+        let told = |words: &str| {
+            let args = Args::parse_from(words.split(' '));
+            let mut config = Config::default();
+            config.data_dir = args.data_dir.clone().unwrap_or(config.data_dir);
+            config.same_database(&args)
+        };
+        assert_eq!(told("controller"), "");
+        assert_eq!(told("controller --data-dir /srv/x"), " --data-dir /srv/x");
+        assert_eq!(told("controller --database sqlite:/srv/a.db"), " --database sqlite:/srv/a.db");
+        assert_eq!(told("controller --database postgres://me:secret@host/db"), " --database URL");
     }
 
     #[test]

@@ -35,9 +35,10 @@ fn main() -> ExitCode {
         Ok(guard) => guard,
         Err(error) => return complain(error),
     };
+    let place = config.same_database(&args);
     let code = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
-            let code = runtime.block_on(perform(args.command.unwrap_or(Command::Serve), config));
+            let code = runtime.block_on(perform(args.command.unwrap_or(Command::Serve), config, &place));
             // A blocking call that hangs must not keep the process.
             runtime.shutdown_timeout(Duration::from_secs(2));
             code
@@ -48,9 +49,9 @@ fn main() -> ExitCode {
     code
 }
 
-async fn perform(command: Command, config: Config) -> ExitCode {
+async fn perform(command: Command, config: Config, place: &str) -> ExitCode {
     let performed = match command {
-        Command::Serve => serve(config).await,
+        Command::Serve => serve(config, place).await,
         Command::Admin(Admin::Create { email, workspace }) => create(&config, &email, &workspace).await,
         // Both were answered before telemetry began.
         Command::Config(_) => Ok(ExitCode::SUCCESS),
@@ -58,12 +59,12 @@ async fn perform(command: Command, config: Config) -> ExitCode {
     performed.unwrap_or_else(complain)
 }
 
-async fn serve(config: Config) -> Result<ExitCode, app::Error> {
+async fn serve(config: Config, place: &str) -> Result<ExitCode, app::Error> {
     let metrics = telemetry::install_metrics().map_err(|error| app::Error::Metrics(error.to_string()))?;
     let app =
         App::build(config, Surroundings { metrics: Some(metrics), ..Surroundings::of_system() }).await?;
     tracing::info!(api = %app.api_address(), agents = %app.agents_address(), metrics = ?app.metrics_address(), "serving");
-    hint(&app);
+    hint(&app, place);
     let end = async {
         if let Err(error) = tasks::termination_requested().await {
             tracing::error!(%error, "cannot listen to signals; ending");
@@ -78,7 +79,15 @@ async fn serve(config: Config) -> Result<ExitCode, app::Error> {
 }
 
 async fn create(config: &Config, email: &str, workspace: &str) -> Result<ExitCode, app::Error> {
+    let new_file = config.database_file().filter(|file| !file.exists());
     let core = app::open_core(config, &Surroundings::of_system(), Opener::Command).await?;
+    if let Some(file) = new_file {
+        remark(format_args!(
+            "made a new database at {}; if a controller runs already, it uses another one: name it with --data-dir or \
+             --database",
+            file.display()
+        ));
+    }
     let created = core.create_operator(email, workspace).await;
     core.store.close().await;
     let (principal, token) = created?;
@@ -92,9 +101,9 @@ async fn create(config: &Config, email: &str, workspace: &str) -> Result<ExitCod
 }
 
 #[expect(clippy::print_stderr, reason = "for people at the terminal")]
-fn hint(app: &App) {
+fn hint(app: &App, place: &str) {
     eprintln!(
-        "controller ready api=https://{api} agents={agents} ca={ca} (a first API token: `controller admin create --email you@example.com`)",
+        "controller ready api=https://{api} agents={agents} ca={ca} (a first API token: `controller admin create --email you@example.com{place}`)",
         api = app.api_address(),
         agents = app.agents_address(),
         ca = app.root_file().display()
