@@ -234,7 +234,7 @@ pub(super) fn receipt_text(output: &Output, posting: &Posting, receipt: &Receipt
         0 if by_person => ("on a person's word".to_owned(), Tone::Warning),
         0 => ("not read back (found by a later look)".to_owned(), Tone::Warning),
         all => (
-            format!("{matching} of {all} fields as wanted"),
+            format!("{matching} of {all} {} as wanted", if all == 1 { "field" } else { "fields" }),
             if matching == all { Tone::Good } else { Tone::Warning },
         ),
     };

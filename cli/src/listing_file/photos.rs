@@ -9,6 +9,9 @@ use tradepost_domain::photo::BYTES_MAX;
 
 use crate::config::plain;
 
+/// Bytes.
+const MIB: u64 = 1024 * 1024;
+
 /// A photo file that looks fine from here.
 #[derive(Debug, Clone)]
 pub(crate) struct PhotoFile {
@@ -83,8 +86,8 @@ fn check(path: &Path) -> Result<u64, String> {
         return Err("is empty (0 bytes); replace it by the photo".to_owned());
     }
     if bytes > BYTES_MAX as u64 {
-        let (have, most) = (indicatif::BinaryBytes(bytes), BYTES_MAX / (1024 * 1024));
-        return Err(format!("has {have}; at most {most} MiB are allowed: make it smaller"));
+        let (have, most) = (bytes.div_ceil(MIB), BYTES_MAX as u64 / MIB);
+        return Err(format!("has {have} MiB; at most {most} MiB are allowed: make it smaller"));
     }
     let mut head = Vec::new();
     file.by_ref()
