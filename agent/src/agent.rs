@@ -111,6 +111,7 @@ pub async fn run(settings: &Settings, this_program: PathBuf) -> Result<(), Error
     let spool = Spool::open(data.join("evidence")).map_err(io)?;
     let (events, from_runs) = mpsc::channel(EVENTS);
     let (epoch, epochs) = watch::channel(None);
+    let (refusal, refusals) = watch::channel(None);
     let clock = SystemClock::shared();
     let boot = BootId(ids.uuid(clock.now()));
     let kit = Kit {
@@ -124,6 +125,7 @@ pub async fn run(settings: &Settings, this_program: PathBuf) -> Result<(), Error
         credentials: Credentials::new(data),
         chrome,
         epoch: epochs,
+        refusal: refusals.clone(),
         events,
         clock,
         ids: ids.clone(),
@@ -134,7 +136,9 @@ pub async fn run(settings: &Settings, this_program: PathBuf) -> Result<(), Error
     tasks.spawn("evidence", uploads);
     let runs = Arc::new(Runner::new(Arc::new(kit)));
     let state = state::State::new(boot, config.slots);
-    tasks.spawn("session", Live { link, runs, state, events: from_runs, epoch, ids, shutdown }.run());
+    tasks.spawn("standing", note_standing(IdentityStore::new(data), refusals));
+    let live = Live { link, runs, state, events: from_runs, epoch, refusal, ids, shutdown };
+    tasks.spawn("session", live.run());
 
     termination_requested().await.map_err(Error::Signal)?;
     tracing::info!("ending; runs past their click are finished first");
@@ -143,6 +147,16 @@ pub async fn run(settings: &Settings, this_program: PathBuf) -> Result<(), Error
         Drained::TimedOut(left) => tracing::warn!(left, "ended with work left; the journal has it"),
     }
     Ok(())
+}
+
+/// Keeps for `status` whether the controller accepts this agent, until the session ends.
+async fn note_standing(store: IdentityStore, mut refusals: watch::Receiver<Option<String>>) {
+    while refusals.changed().await.is_ok() {
+        let refusal = refusals.borrow_and_update().clone();
+        if let Err(error) = store.note_refusal(refusal.as_deref()) {
+            tracing::warn!(%error, "what the controller says of this agent is not kept for `status`");
+        }
+    }
 }
 
 fn require_valid(identity: &Identity, data: &Path) -> Result<(), Error> {

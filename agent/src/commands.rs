@@ -45,6 +45,11 @@ pub fn status(settings: &Settings) -> anyhow::Result<String> {
     };
     writeln!(text, "agent        {} ({})", identity.name, identity.agent)?;
     writeln!(text, "controller   {}", identity.agents_address)?;
+    if let Some(why) = IdentityStore::new(data).refusal()? {
+        // In red where a person looks.
+        let (red, plain) = if std::io::stdout().is_terminal() { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+        writeln!(text, "standing     {red}refused by the controller: {why}{plain}")?;
+    }
     writeln!(text, "certificate  {}", certificate(&identity))?;
     writeln!(text, "data         {}", data.display())?;
     let running = matches!(claim(data), Err(agent::Error::Running(_)));
@@ -120,7 +125,12 @@ pub async fn check(settings: &Settings) -> anyhow::Result<(String, bool)> {
                 identity.validity().is_some_and(|validity| validity.from <= now && now < validity.until);
             let said =
                 format!("{} ({}); certificate {}", identity.name, identity.agent, certificate(&identity));
-            if valid { Ok(said) } else { Err(said) }
+            match IdentityStore::new(data).refusal() {
+                Ok(Some(why)) => Err(format!("{said}; refused by the controller: {why}")),
+                Err(error) => Err(error.to_string()),
+                Ok(None) if valid => Ok(said),
+                Ok(None) => Err(said),
+            }
         }
         Err(error) => Err(error.to_string()),
     };

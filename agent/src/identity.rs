@@ -15,6 +15,7 @@ use crate::platform::files;
 
 const KEY: &str = "key.pem";
 const IDENTITY: &str = "identity.json";
+const REFUSAL: &str = "refusal.txt";
 
 /// What the controller gave at enrolment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +108,7 @@ impl IdentityStore {
     pub fn require_none(&self) -> Result<(), Error> {
         match self.find()? {
             None => Ok(()),
-            Some(Identity { name, enrolled_at: address, .. }) => {
+            Some(Identity { name, agents_address: address, .. }) => {
                 Err(Error::Enrolled { name, address, folder: self.folder.clone() })
             }
         }
@@ -132,6 +133,24 @@ impl IdentityStore {
         let text = serde_json::to_vec_pretty(identity)
             .map_err(|error| self.damaged(IDENTITY, &error.to_string()))?;
         files::replace_private(&path, &text).map_err(|source| io_error(&path, source))
+    }
+
+    /// Why the controller did not accept this agent when it was asked last; none when it did.
+    pub fn refusal(&self) -> Result<Option<String>, Error> {
+        self.read(REFUSAL)
+    }
+
+    /// Keeps why the controller does not accept this agent, or that it does.
+    pub fn note_refusal(&self, refusal: Option<&str>) -> Result<(), Error> {
+        let path = self.folder.join(REFUSAL);
+        let noted = match refusal {
+            Some(why) => files::replace_private(&path, why.as_bytes()),
+            None => match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+        };
+        noted.map_err(|source| io_error(&path, source))
     }
 
     fn read(&self, name: &str) -> Result<Option<String>, Error> {
@@ -205,7 +224,11 @@ mod tests {
         };
         store.store(&identity).expect("stored");
         assert_eq!(store.load().expect("loads").0, identity);
+        store.note_refusal(Some("revoked")).expect("noted");
+        assert_eq!(store.refusal().expect("read").as_deref(), Some("revoked"));
+        store.note_refusal(None).and_then(|()| store.note_refusal(None)).expect("removed");
+        assert_eq!(store.refusal().expect("read"), None);
         let message = store.require_none().expect_err("enrolled").to_string();
-        assert!(message.contains("enrolled already, as \"pc\" with 127.0.0.1:2"), "{message}");
+        assert!(message.contains("enrolled already, as \"pc\" with 127.0.0.1:1"), "{message}");
     }
 }

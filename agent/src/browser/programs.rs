@@ -77,11 +77,17 @@ const INSTALL: &str = if cfg!(target_os = "linux") {
 impl Programs {
     /// Finds both programs and compares their major versions. One clear line with the mend when that fails.
     pub async fn find(places: &SearchPlaces) -> Result<Self, Failure> {
-        let chrome =
-            locate("Chrome", "chrome_path", places.chrome.as_deref(), places, CHROME_NAMES, CHROME_PLACES)?;
+        let chrome = locate(
+            "Chrome",
+            "--chrome (chrome_path)",
+            places.chrome.as_deref(),
+            places,
+            CHROME_NAMES,
+            CHROME_PLACES,
+        )?;
         let chromedriver = locate(
             "chromedriver",
-            "chromedriver_path",
+            "--chromedriver (chromedriver_path)",
             places.chromedriver.as_deref(),
             places,
             DRIVER_NAMES,
@@ -218,7 +224,7 @@ mod tests {
         let places = SearchPlaces { chrome: Some("/nowhere/chrome".into()), ..SearchPlaces::default() };
         let failure = Programs::find(&places).await.expect_err("absent");
         assert_eq!(failure.class, FailureClass::DriverMismatch);
-        assert!(failure.message.contains("chrome_path is /nowhere/chrome"), "{failure}");
+        assert!(failure.message.contains("--chrome (chrome_path) is /nowhere/chrome"), "{failure}");
         assert!(!failure.message.contains('\n'));
     }
 

@@ -18,7 +18,7 @@ use tradepost_recipe::schema::Job;
 use tradepost_recipe::session::{Clicked, Confirmation, ReadBack};
 use tradepost_runtime::backoff::Backoff;
 
-use super::publish::{RETRY, Ready, epoch, may_pass, refused};
+use super::publish::{RETRY, Ready, epoch, may_pass, refused, while_reachable};
 use super::{Cut, Run};
 use crate::journal::{Outcome, PermitRequest, Record};
 use crate::platform::clock::boottime;
@@ -71,8 +71,12 @@ struct Verdict {
 pub(super) async fn publish(run: &Run, mut ready: Ready) -> Result<Ending, Cut> {
     let held = match ask(run, &ready).await {
         Ok(held) => held,
-        Err(cut) => {
+        Err((cut, unanswered)) => {
+            // Chrome goes first here, too: the controller may be long in answering.
             ready.desk.give_up(run, &cut).await;
+            if let Some(request) = unanswered {
+                follow_up(run, request).await;
+            }
             return Err(cut);
         }
     };
@@ -97,19 +101,27 @@ pub(super) async fn publish(run: &Run, mut ready: Ready) -> Result<Ending, Cut> 
     if abandoned { Err(Cut::Abandoned) } else { Ok(ending) }
 }
 
+/// Why there is no permit, and the request if its answer is not known.
+type NoPermit = (Cut, Option<PermitRequest>);
+
+fn no_permit(cut: impl Into<Cut>) -> NoPermit {
+    (cut.into(), None)
+}
+
 /// Asks for the permit until there is an answer.
-async fn ask(run: &Run, ready: &Ready) -> Result<Held, Cut> {
+async fn ask(run: &Run, ready: &Ready) -> Result<Held, NoPermit> {
+    let epoch_now = while_reachable(ASK, async { Ok(epoch(run).await) });
     let ids: Vec<String> = ready.baseline.iter().cloned().collect();
     let request = PermitRequest {
         request: run.kit.ids.uuid(run.kit.clock.now()).to_string(),
         run: run.key(),
         intent: ready.task.intent,
         generation: ready.task.generation,
-        epoch: run.until_cut(ASK, async { Ok(epoch(run).await) }).await?,
+        epoch: run.until_cut(ASK, epoch_now).await.map_err(no_permit)?,
         baseline_sha256: baseline_hash(&ids).to_string(),
         fingerprint: ready.prepared.fingerprint.clone(),
     };
-    journal(run, Record::PermitRequested(request.clone())).await?;
+    journal(run, Record::PermitRequested(request.clone())).await.map_err(no_permit)?;
     // The life counts from before the first sending: the answer may be slow, or be a repeat.
     let (boottime, wall) = (boottime(), run.kit.clock.now());
     let asking = async {
@@ -127,26 +139,27 @@ async fn ask(run: &Run, ready: &Ready) -> Result<Held, Cut> {
             }
         }
     };
-    match run.until_cut(ASK, run.reporter.step(Phase::Commit, ASK, asking)).await {
+    match run.until_cut(ASK, run.reporter.step(Phase::Commit, ASK, while_reachable(ASK, asking))).await {
         Ok(Ok(granted)) => {
             let permit = granted.permit;
             let given = Record::Permit { request: request.request.clone(), permit, ttl: granted.ttl };
-            journal(run, given).await?;
+            journal(run, given).await.map_err(no_permit)?;
             Ok(Held { request, permit, life: Life { boottime, wall, ttl: granted.ttl } })
         }
         Ok(Err(error)) => {
-            journal(run, Record::PermitDenied { request: request.request }).await?;
-            Err(refused(ASK, &error).into())
+            journal(run, Record::PermitDenied { request: request.request }).await.map_err(no_permit)?;
+            Err(no_permit(refused(run, ASK, &error)))
         }
-        Err(cut) => {
-            follow_up(run, request).await;
-            Err(cut)
-        }
+        Err(cut) => Err((cut, Some(request))),
     }
 }
 
 /// The permit may have been given without our knowing it: find out, and give it back.
 async fn follow_up(run: &Run, mut request: PermitRequest) {
+    if run.kit.refusal.borrow().is_some() {
+        // No answer will come; the journal has the request.
+        return;
+    }
     if let Some(epoch) = *run.kit.epoch.borrow() {
         request.epoch = epoch;
     }
@@ -266,8 +279,13 @@ async fn tell(run: &Run, held: &Held, verdict: Verdict) -> Result<Ending, Cut> {
     let Verdict { outcome, ending } = verdict;
     let telling = run.kit.settler.settle(held.permit, &held.request, &outcome);
     let shutdown = run.kit.tasks.shutdown_token();
+    let mut refusal = run.kit.refusal.clone();
     let too_late = async {
-        shutdown.cancelled().await;
+        // The journal has the outcome; it is told at the next start.
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            _ = refusal.wait_for(Option::is_some) => {}
+        }
         tokio::time::sleep(TELL_WITHIN).await;
     };
     let answer = tokio::select! {

@@ -44,7 +44,8 @@ impl Run {
         let failed = |message: String| Failure::new(FailureClass::BrowserCrashed, START, message);
         let profiles = self.kit.data.join("profiles");
         let profile = profiles.join(self.dispatch.account.id.to_string());
-        files::private_dir(&profile)
+        files::private_dir(&profiles)
+            .and_then(|()| files::private_dir(&profile))
             .map_err(|error| failed(format!("cannot use {}: {error}", profile.display())))?;
         let lock = files::lock(&profile.with_extension("lock"))
             .map_err(|error| failed(format!("the account's Chrome profile is in use: {error}")))?;

@@ -50,6 +50,8 @@ use crate::session::state::Local;
 
 /// How long the end of a run waits for its evidence to be uploaded.
 const EVIDENCE_WITHIN: Duration = Duration::from_secs(10);
+/// What a run that was asked to end reports.
+const CANCELLED: &str = "cancelled before the click; nothing was published";
 
 /// What runs need; shared by all of them.
 pub struct Kit {
@@ -73,6 +75,8 @@ pub struct Kit {
     pub chrome: Arc<dyn Chrome>,
     /// The stream's number while there is one.
     pub epoch: watch::Receiver<Option<SessionEpoch>>,
+    /// Why the controller does not accept this agent; none while it does.
+    pub refusal: watch::Receiver<Option<String>>,
     /// To the session.
     pub events: mpsc::Sender<Local>,
     /// Wall clock.
@@ -244,11 +248,7 @@ impl Run {
         if self.kit.tasks.shutdown_token().is_cancelled() {
             Cut::Abandoned
         } else {
-            Cut::Failed(Failure::new(
-                FailureClass::Cancelled,
-                step,
-                "cancelled before the click; nothing was published",
-            ))
+            Cut::Failed(Failure::new(FailureClass::Cancelled, step, CANCELLED))
         }
     }
 }

@@ -14,7 +14,7 @@ use tradepost_runtime::backoff::Backoff;
 use super::click;
 use super::desk::Desk;
 use super::sign_in::sign_in;
-use super::{Cut, Run};
+use super::{CANCELLED, Cut, Run};
 use crate::photos::FETCH;
 use crate::session::frame::{Ending, Phase, PublishTask};
 use crate::session::link::{LinkError, LinkFault, PreparedReport};
@@ -23,6 +23,12 @@ use crate::session::link::{LinkError, LinkFault, PreparedReport};
 pub(super) const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
 /// The controller's reason for refusing a run or a stream that is not the present one.
 const STALE: &str = "STALE_RUN";
+/// The controller's reason when the posting is not in a state to be published, e.g. because it was cancelled.
+const WRONG_STATE: &str = "WRONG_STATE";
+/// The controller's reason while another publication of the account is not decided about.
+const ACCOUNT_BUSY: &str = "ACCOUNT_BUSY";
+/// How long a filled form waits for a controller that does not answer.
+const UNREACHED_MAX: Duration = Duration::from_secs(10 * 60);
 /// Name of the step that saves the prepared form.
 const SAVE: &str = "Save what was prepared";
 
@@ -84,7 +90,11 @@ async fn prepare(run: &Run, desk: &mut Desk, task: &PublishTask) -> Result<Fille
     let prepared = desk.until_cut(run, "prepare", async |session| session.prepare().await).await?;
     let prepare_time = begun.elapsed();
     // Saving the form's fingerprint and taking its picture do not wait for each other; both come before the permit.
-    let saving = run.reporter.step(Phase::Prepare, SAVE, record(run, task, &baseline.items, &prepared));
+    let saving = run.reporter.step(
+        Phase::Prepare,
+        SAVE,
+        while_reachable(SAVE, record(run, task, &baseline.items, &prepared)),
+    );
     let both = async {
         let (saved, evidence) = tokio::join!(saving, desk.keep_evidence(run, "before_fence"));
         saved.map(|()| evidence)
@@ -127,9 +137,23 @@ async fn record(
         match run.kit.link.record_prepared(report).await {
             Ok(()) => return Ok(()),
             Err(error) if may_pass(run, epoch, &error) => tokio::time::sleep(backoff.next_delay()).await,
-            Err(error) => return Err(refused(SAVE, &error)),
+            Err(error) => return Err(refused(run, SAVE, &error)),
         }
     }
+}
+
+/// Gives up on `work`, which waits for the controller, when it takes too long: Chrome is not kept open with a filled form
+/// while nobody can allow its click.
+pub(super) async fn while_reachable<T>(
+    step: &str,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::time::timeout(UNREACHED_MAX, work).await.unwrap_or_else(|_| {
+        let minutes = UNREACHED_MAX.as_secs() / 60;
+        let message =
+            format!("the controller could not be reached for {minutes} minutes; nothing was published, it is tried again");
+        Err(Failure::new(FailureClass::Network, step, message))
+    })
 }
 
 /// The number of the present stream; waits for one.
@@ -148,14 +172,29 @@ pub(super) fn may_pass(run: &Run, epoch: SessionEpoch, error: &LinkError) -> boo
 }
 
 /// What a refusal means for the run.
-pub(super) fn refused(step: &str, error: &LinkError) -> Failure {
-    let class = match (error.reason.as_str(), error.fault) {
-        // Another stream or another run has taken over. If it is a run, nobody listens to this one's end.
-        (STALE, _) => FailureClass::Network,
-        // The account is free when the other publication is decided about.
-        ("ACCOUNT_BUSY", _) => FailureClass::LimitReached,
-        (_, LinkFault::Identity) => FailureClass::Network,
-        _ => FailureClass::Internal,
+pub(super) fn refused(run: &Run, step: &str, error: &LinkError) -> Failure {
+    let why = &error.message;
+    let (class, message) = match (error.reason.as_str(), error.fault) {
+        // Another run has taken over, or the posting was cancelled, and this run was told so.
+        (STALE | WRONG_STATE, _) if run.stop.is_cancelled() => {
+            (FailureClass::Cancelled, CANCELLED.to_owned())
+        }
+        // The word of that is still on its way, or another stream has taken over.
+        (STALE | WRONG_STATE, _) => (
+            FailureClass::Network,
+            format!("the posting has moved on meanwhile ({why}); nothing was published"),
+        ),
+        // The controller gives out nothing for the account until the other publication is decided about.
+        (ACCOUNT_BUSY, _) => (
+            FailureClass::Network,
+            "another publication of this account is being settled; it is tried again after that".to_owned(),
+        ),
+        (_, LinkFault::Identity) => (FailureClass::Network, not_now(why)),
+        _ => (FailureClass::Internal, not_now(why)),
     };
-    Failure::new(class, step, format!("the controller does not allow the publication now: {}", error.message))
+    Failure::new(class, step, message)
+}
+
+fn not_now(why: &str) -> String {
+    format!("the controller does not allow the publication now: {why}")
 }

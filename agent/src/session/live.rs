@@ -10,17 +10,13 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tradepost_domain::agent::HEARTBEAT;
 use tradepost_domain::id::SessionEpoch;
-use tradepost_runtime::backoff::Backoff;
 use tradepost_runtime::ids::Ids;
 
 use super::frame::{Dispatch, Outbound, RunKey};
 use super::link::{ControllerLink, LinkError, LinkFault, Stream};
+use super::reconnect::{self, Reconnect};
 use super::state::{Action, Local, State, on_frame, on_local};
 
-/// First and longest delay of reconnecting, before jitter.
-const RECONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(64));
-/// The first try after a loss comes within this time.
-const FIRST_RETRY: Duration = Duration::from_millis(200);
 /// A stream without a welcome for this long is given up.
 const WELCOME_WITHIN: Duration = Duration::from_secs(15);
 /// More unsent frames than this mean that the controller does not read: the stream is given up.
@@ -48,6 +44,8 @@ pub struct Live {
     pub events: mpsc::Receiver<Local>,
     /// The stream's number while there is one.
     pub epoch: watch::Sender<Option<SessionEpoch>>,
+    /// Why the controller does not accept this agent; none while it does, or is not known to.
+    pub refusal: watch::Sender<Option<String>>,
     /// For jitter.
     pub ids: Ids,
     /// Says that the agent is to end, once its runs have.
@@ -64,8 +62,7 @@ enum End {
 impl Live {
     /// Runs until the agent is to end and its runs have ended.
     pub async fn run(mut self) {
-        let mut backoff = Backoff::new(RECONNECT.0, RECONNECT.1, self.ids.clone());
-        let mut fresh_loss = true;
+        let mut reconnect = Reconnect::new(&self.ids);
         loop {
             let link = Arc::clone(&self.link);
             let hello = self.state.hello();
@@ -75,8 +72,7 @@ impl Live {
                 Some(Ok(stream)) => {
                     let (end, welcomed) = self.converse(stream).await;
                     if welcomed {
-                        backoff.reset();
-                        fresh_loss = true;
+                        reconnect.reset();
                     }
                     end
                 }
@@ -85,12 +81,13 @@ impl Live {
             self.epoch.send_replace(None);
             let delay = match end {
                 End::Finished => return,
-                End::Left(delay) => delay.max(FIRST_RETRY.mul_f64(self.ids.unit())),
+                End::Left(delay) => delay.max(reconnect::FIRST.mul_f64(self.ids.unit())),
                 End::Lost(error) => {
-                    let usual =
-                        if fresh_loss { FIRST_RETRY.mul_f64(self.ids.unit()) } else { backoff.next_delay() };
-                    fresh_loss = false;
+                    let usual = reconnect.delay(error.fault, self.ids.unit());
                     let delay = error.retry_after.unwrap_or(usual);
+                    if error.fault == LinkFault::Identity {
+                        self.refused(&error);
+                    }
                     report(&error, delay);
                     delay
                 }
@@ -99,6 +96,13 @@ impl Live {
                 return;
             }
         }
+    }
+
+    /// The controller does not accept this agent: nobody wants its runs any more.
+    fn refused(&mut self, error: &LinkError) {
+        self.refusal.send_replace(Some(error.message.clone()));
+        let actions = on_local(&mut self.state, Local::Refused);
+        self.act_alone(actions);
     }
 
     /// Waits for `future` while runs go on without a stream; none when the agent has nothing left to do.
@@ -189,6 +193,7 @@ impl Live {
                         welcomed = true;
                         heartbeat = ticker(interval);
                         self.epoch.send_replace(Some(epoch));
+                        self.refusal.send_replace(None);
                         tracing::info!(epoch = epoch.0, "connected to the controller");
                     }
                     Action::Leave { retry_after, reason } => {

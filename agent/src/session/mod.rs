@@ -5,6 +5,7 @@
 //! - [`remote`]: the link over mutual TLS.
 //! - [`state`]: the pure core: a frame comes in, actions come out.
 //! - [`live`]: the thin task around it: connect, reconnect with jitter, heartbeat.
+//! - `reconnect`: when to try for the next stream.
 //! - [`settler`]: tells the controller what became of permits until it has answered, also after a restart.
 //! - [`enrol`]: how an agent becomes known.
 //!
@@ -16,6 +17,7 @@ pub mod enrol;
 pub mod frame;
 pub mod link;
 pub mod live;
+mod reconnect;
 pub mod remote;
 pub mod settler;
 pub mod state;

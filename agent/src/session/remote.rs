@@ -78,7 +78,8 @@ pub(super) fn link_error(status: &Status) -> LinkError {
     let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
     let fault = match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => LinkFault::Identity,
-        Code::Aborted if reason.is_empty() => LinkFault::Unavailable,
+        _ if reason == "AGENT_REVOKED" => LinkFault::Identity,
+        Code::Aborted if reason.is_empty() || reason == "CONTENTION" => LinkFault::Unavailable,
         Code::Aborted
         | Code::FailedPrecondition
         | Code::InvalidArgument
@@ -219,9 +220,15 @@ mod tests {
         assert_eq!(fault(Status::unavailable("gone")), LinkFault::Unavailable);
         assert_eq!(fault(Status::unauthenticated("who?")), LinkFault::Identity);
         assert_eq!(fault(Status::aborted("busy")), LinkFault::Unavailable);
-        let details =
-            ErrorDetails::with_error_info("STALE_RUN", "tradepost", std::collections::HashMap::new());
-        let stale = Status::with_error_details(Code::Aborted, "another run", details);
+        let with_reason = |code, reason: &str| {
+            let details =
+                ErrorDetails::with_error_info(reason, "tradepost", std::collections::HashMap::new());
+            Status::with_error_details(code, "why", details)
+        };
+        let revoked = with_reason(Code::FailedPrecondition, "AGENT_REVOKED");
+        assert_eq!(fault(revoked), LinkFault::Identity, "an outcome is kept, not given up");
+        assert_eq!(fault(with_reason(Code::Aborted, "CONTENTION")), LinkFault::Unavailable);
+        let stale = with_reason(Code::Aborted, "STALE_RUN");
         assert_eq!(link_error(&stale).reason, "STALE_RUN");
         assert_eq!(fault(stale), LinkFault::Refused);
     }

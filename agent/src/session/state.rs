@@ -42,6 +42,8 @@ pub enum Local {
     Abandoned(RunKey),
     /// It is time to report being alive.
     HeartbeatDue,
+    /// The controller does not accept this agent any more.
+    Refused,
     /// The agent is to end: take nothing new.
     Draining,
 }
@@ -206,6 +208,15 @@ pub fn on_local(state: &mut State, event: Local) -> Vec<Action> {
         Local::Draining => {
             state.draining = true;
             Vec::new()
+        }
+        Local::Refused => {
+            let active = state.runs.values_mut().filter(|run| matches!(run.stage, Stage::Active));
+            active
+                .map(|run| {
+                    run.forgotten = true;
+                    Action::Stop(run.key)
+                })
+                .collect()
         }
         Local::Step(key, step) => {
             let Some(run) = state.runs.get_mut(&key.job).filter(|run| run.key == key) else {

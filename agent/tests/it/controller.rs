@@ -36,6 +36,8 @@ pub(crate) struct Heard {
     pub(crate) closed_doors: u32,
     /// Life of permits; 15 seconds when unset.
     pub(crate) ttl: Option<Duration>,
+    /// The agent is revoked.
+    pub(crate) revoked: bool,
     /// Permits are refused with this reason.
     pub(crate) deny: Option<String>,
     to_agent: Option<mpsc::Sender<Result<Inbound, LinkError>>>,
@@ -115,6 +117,9 @@ impl Scripted {
 #[async_trait]
 impl ControllerLink for Scripted {
     async fn open(&self, hello: Hello) -> Result<Stream, LinkError> {
+        if self.with(|heard| heard.revoked) {
+            return Err(revoked());
+        }
         let closed = self
             .with(|heard| heard.closed_doors.checked_sub(1).map(|left| heard.closed_doors = left).is_some());
         if closed {
@@ -144,6 +149,9 @@ impl ControllerLink for Scripted {
     async fn acquire_permit(&self, request: &PermitRequest) -> Result<Granted, LinkError> {
         self.with(|heard| {
             heard.asked.push(request.clone());
+            if heard.revoked {
+                return Err(revoked());
+            }
             if let Some(reason) = &heard.deny {
                 let (reason, message) = (reason.clone(), String::from("not now"));
                 return Err(LinkError { fault: LinkFault::Refused, reason, message, retry_after: None });
@@ -159,6 +167,9 @@ impl ControllerLink for Scripted {
 
     async fn settle(&self, permit: PermitId, _: &PermitRequest, outcome: &Outcome) -> Result<(), LinkError> {
         self.with(|heard| {
+            if heard.revoked {
+                return Err(revoked());
+            }
             if let Some(left) = heard.lose_settlements.checked_sub(1) {
                 heard.lose_settlements = left;
                 return Err(LinkError::unavailable("not now"));
@@ -176,6 +187,15 @@ impl ControllerLink for Scripted {
     async fn upload_evidence(&self, file: &EvidenceUpload) -> Result<(), LinkError> {
         self.note(|heard| heard.evidence.push(file.clone()));
         Ok(())
+    }
+}
+
+fn revoked() -> LinkError {
+    LinkError {
+        fault: LinkFault::Identity,
+        reason: String::from("AGENT_REVOKED"),
+        message: String::from("this agent is revoked; enrol it anew"),
+        retry_after: None,
     }
 }
 

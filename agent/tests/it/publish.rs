@@ -28,6 +28,7 @@ use tradepost_runtime::clock::SystemClock;
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::Tasks;
 use tradepost_testkit::process::{Signal, signal};
+use tradepost_testkit::wait::until;
 use uuid::Uuid;
 
 use crate::containment::chrome;
@@ -62,6 +63,7 @@ impl Stage {
         let journal = Arc::new(Journal::open(&data.join("journal"))?);
         let (events, from_runs) = mpsc::channel(1024);
         let (epoch, epochs) = watch::channel(None);
+        let (refusal, refusals) = watch::channel(None);
         let spool = Spool::open(data.join("evidence"))?;
         let kit = Kit {
             agent: AgentId(Uuid::from_u128(1)),
@@ -74,6 +76,7 @@ impl Stage {
             credentials: Credentials::new(&data),
             chrome: Arc::new(chrome().await?),
             epoch: epochs,
+            refusal: refusals,
             events,
             clock: SystemClock::shared(),
             ids: ids.clone(),
@@ -87,6 +90,7 @@ impl Stage {
             state: State::new(BootId(Uuid::from_u128(2)), 2),
             events: from_runs,
             epoch,
+            refusal,
             ids,
             shutdown,
         };
@@ -260,8 +264,19 @@ async fn a_permit_that_ran_out_is_given_back_without_a_click() -> Result<()> {
     // Neither does a denied one click.
     stage.controller.with(|heard| heard.deny = Some("ACCOUNT_BUSY".into()));
     stage.begin(run(2, 2), Kind::Publish).await?;
-    assert_eq!(failure(stage.controller.ending(run(2, 2)).await)?, FailureClass::LimitReached);
+    let Ending::Failed(busy) = stage.controller.ending(run(2, 2)).await else { panic!("published?") };
+    assert_eq!(busy.class, FailureClass::Network, "it is tried again soon");
+    assert!(busy.message.contains("another publication of this account is being settled"), "{busy}");
+    stage.controller.with(|heard| heard.deny = Some("WRONG_STATE".into()));
+    stage.begin(run(3, 3), Kind::Publish).await?;
+    assert_eq!(failure(stage.controller.ending(run(3, 3)).await)?, FailureClass::Network);
     assert_eq!(stage.site.items().await?, 0);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let profiles = std::fs::metadata(stage.folder.path().join("agent/profiles"))?;
+        assert_eq!(profiles.permissions().mode() & 0o777, 0o700);
+    }
     stage.is_tidy()?;
     stage.strike().await;
     Ok(())
@@ -290,6 +305,42 @@ async fn a_cancel_and_a_dead_chrome_end_a_run_before_its_click() -> Result<()> {
     assert_eq!(stage.site.items().await?, 0);
     assert!(stage.controller.with(|heard| heard.asked.is_empty()));
     stage.is_tidy()?;
+    stage.strike().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_revoked_agent_closes_chrome_before_the_click_and_keeps_the_outcome_after_it() -> Result<()> {
+    let stage = Stage::with_password().await?;
+    stage.begin(run(1, 1), Kind::Publish).await?;
+    stage.reaches(Phase::Prepare).await;
+    let revoked = tokio::time::Instant::now();
+    stage.controller.with(|heard| heard.revoked = true);
+    stage.controller.cut();
+    let tidy = || async { stage.is_tidy().map_err(|left| left.to_string()) };
+    until("Chrome is closed", Duration::from_secs(15), tidy).await?;
+    ensure!(revoked.elapsed() < Duration::from_secs(10), "it took {:?}", revoked.elapsed());
+    assert_eq!(stage.site.items().await?, 0);
+    stage.strike().await;
+
+    let stage = Stage::with_password().await?;
+    stage.begin(run(1, 1), Kind::Publish).await?;
+    stage.reaches(Phase::Confirm).await;
+    stage.controller.with(|heard| heard.revoked = true);
+    stage.controller.cut();
+    let ended = || async {
+        let journal = stage.journal.state();
+        if journal.runs().is_empty() && journal.processes().is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{journal:?}"))
+        }
+    };
+    until("the run ends", Duration::from_secs(60), ended).await?;
+    assert_eq!(stage.site.items().await?, 1);
+    let journal = stage.journal.state();
+    assert_eq!(journal.open().count(), 1, "the outcome waits to be told: {journal:?}");
+    assert!(stage.controller.with(|heard| heard.settled.is_empty()));
     stage.strike().await;
     Ok(())
 }

@@ -49,6 +49,7 @@ fn agent() -> Agent {
         state: state(2),
         events: from_runs,
         epoch: watch::Sender::new(None),
+        refusal: watch::Sender::new(None),
         ids: Ids::seeded(1),
         shutdown: tasks.shutdown_token(),
     };
@@ -169,6 +170,19 @@ fn a_run_is_refused_without_a_free_slot_or_profile() {
     assert_eq!(repeated, [Action::Send(Outbound::Acknowledge(run(1, 1)))], "a repeat starts nothing");
     on_local(&mut state, Local::Ended(run(1, 1), Ending::Succeeded));
     assert!(!refused(&on_frame(&mut state, begin(run(4, 4), 1))), "an ended run frees both");
+}
+
+#[test]
+fn a_refused_agent_stops_its_runs_and_speaks_of_them_no_more() {
+    let mut state = state(2);
+    on_frame(&mut state, begin(run(1, 1), 1));
+    on_frame(&mut state, begin(run(2, 2), 2));
+    on_local(&mut state, Local::Ended(run(2, 2), Ending::Succeeded));
+    assert_eq!(on_local(&mut state, Local::Refused), [Action::Stop(run(1, 1))]);
+    assert_eq!(state.hello().runs, [run(2, 2)]);
+    assert!(!state.is_idle(), "its Chrome is not closed yet");
+    on_local(&mut state, Local::Abandoned(run(1, 1)));
+    assert!(state.is_idle());
 }
 
 #[test]
