@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use tradepost_domain::agent::Agent;
-use tradepost_domain::id::{AgentId, BootId, RunLease, SessionEpoch};
+use tradepost_domain::id::{AgentId, BootId, SessionEpoch};
 use tradepost_domain::job;
 use tradepost_store::{Attachment, Error as StoreError};
 
@@ -87,11 +87,7 @@ impl Core {
                         reconciled.cancel.push(run);
                     }
                 }
-                job::State::Parked if is_told => {
-                    if self.take_up(job, run_lease).await? {
-                        known.insert(run);
-                    }
-                }
+                job::State::Parked if is_told => known.extend(self.take_up(job, run).await?),
                 job::State::Parked => self.resume_parked(job).await?,
                 _ if first => self.resume_parked(job).await?,
                 _ => {}
@@ -108,18 +104,18 @@ impl Core {
         Ok(reconciled)
     }
 
-    /// The agent is back with its parked run. Says whether the run goes on.
-    async fn take_up(&self, job: &job::Job, run_lease: RunLease) -> Result<bool> {
-        match self.apply(job, job::Event::Acknowledge(run_lease)).await {
+    /// The agent is back with its parked run. Returns the run if it goes on.
+    async fn take_up(&self, job: &job::Job, run: Run) -> Result<Option<Run>> {
+        match self.apply(job, job::Event::Acknowledge(run.1)).await {
             Ok(()) => {
                 tracing::info!(job = %job.id, agent = %job.agent, "the agent is back with its run");
-                Ok(true)
+                Ok(Some(run))
             }
-            Err(error) if matches!(error.reason, Reason::WrongState | Reason::StaleRun) => Ok(false),
+            Err(error) if matches!(error.reason, Reason::WrongState | Reason::StaleRun) => Ok(None),
             // Another job of the account runs by now: this one waits for its turn again.
             Err(error) if error.reason == Reason::Contention => {
                 self.resume_parked(job).await?;
-                Ok(false)
+                Ok(None)
             }
             Err(error) => Err(error),
         }
