@@ -198,3 +198,16 @@ pub(super) fn refused(run: &Run, step: &str, error: &LinkError) -> Failure {
 fn not_now(why: &str) -> String {
     format!("the controller does not allow the publication now: {why}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_filled_form_does_not_wait_for_a_controller_for_ever() {
+        let begun = Instant::now();
+        let waited = while_reachable::<()>(SAVE, std::future::pending()).await.expect_err("given up");
+        assert_eq!((waited.class, begun.elapsed()), (FailureClass::Network, UNREACHED_MAX));
+        assert!(waited.message.contains("10 minutes"), "{waited}");
+    }
+}
