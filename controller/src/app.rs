@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
@@ -179,22 +180,24 @@ impl App {
     /// Opens and binds everything; nothing is served yet.
     pub async fn build(config: Config, surroundings: Surroundings) -> Result<Self, Error> {
         let core = open_core(&config, &surroundings, Opener::Controller).await?;
+        // Sockets first: a controller that cannot listen leaves no authority behind.
+        let (api, agents) = (bound(Side::Api, &config).await?, bound(Side::Agents, &config).await?);
+        let tasks = Tasks::new();
+        let metrics = match surroundings.metrics {
+            Some(metrics) => serve_metrics(&config.metrics.listen, metrics, &tasks).await?,
+            None => None,
+        };
         let folder = config.identity_folder();
         let (identity, made) = Identity::load_or_create(&folder, core.now())?;
         if made {
             tracing::info!(folder = %folder.display(), "a certificate authority was made");
         }
         let names = config.certificate_names();
-        let api = Listener::bind(&identity, &core, &names, Side::Api, config.api.listen).await?;
-        let agents = Listener::bind(&identity, &core, &names, Side::Agents, config.agents.listen).await?;
+        let api = Listener::new(api, tls_config(&identity, &core, &names, Side::Api)?);
+        let agents = Listener::new(agents, tls_config(&identity, &core, &names, Side::Agents)?);
         let addresses = Addresses {
             api: told(config.api.public_address.as_ref(), api.address),
             agents: told(config.agents.public_address.as_ref(), agents.address),
-        };
-        let tasks = Tasks::new();
-        let metrics = match surroundings.metrics {
-            Some(metrics) => serve_metrics(&config.metrics.listen, metrics, &tasks).await?,
-            None => None,
         };
         Ok(Self {
             core,
@@ -276,23 +279,22 @@ impl App {
 }
 
 impl Listener {
-    async fn bind(
-        identity: &Identity,
-        core: &Core,
-        names: &[String],
-        side: Side,
-        address: SocketAddr,
-    ) -> Result<Self, Error> {
-        let certificate = ReloadingServerConfig::new(tls_config(identity, core, names, side)?);
-        let (what, flag) = match side {
-            Side::Api => ("people and tools", "--api-listen"),
-            Side::Agents => ("agents", "--agents-listen"),
-        };
-        let failed = |source| Error::Listen { what, flag, address: address.to_string(), source };
-        let tls = TlsListener::bind(address, certificate.clone()).await.map_err(failed)?;
-        let address = tls.local_addr().map_err(failed)?;
-        Ok(Self { tls, certificate, address })
+    fn new((socket, address): (TcpListener, SocketAddr), config: rustls::ServerConfig) -> Self {
+        let certificate = ReloadingServerConfig::new(config);
+        Self { tls: TlsListener::from_tcp(socket, certificate.clone()), certificate, address }
     }
+}
+
+/// The socket of a side, with its true address.
+async fn bound(side: Side, config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
+    let (what, flag, address) = match side {
+        Side::Api => ("people and tools", "--api-listen", config.api.listen),
+        Side::Agents => ("agents", "--agents-listen", config.agents.listen),
+    };
+    let failed = |source| Error::Listen { what, flag, address: address.to_string(), source };
+    let socket = TcpListener::bind(address).await.map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    Ok((socket, address))
 }
 
 fn tls_config(

@@ -3,6 +3,8 @@
 use anyhow::Result;
 use rcgen::KeyPair;
 use tonic::Code;
+use tradepost_controller::app::{App, Surroundings};
+use tradepost_controller::config::Config;
 use tradepost_controller::identity::Identity;
 use tradepost_domain::id::{AgentId, ContentHash};
 use tradepost_domain::time::Timestamp;
@@ -145,5 +147,20 @@ async fn callers_without_a_token_and_strangers_see_nothing() -> Result<()> {
     assert_eq!(reason(&refused), "POSTING_NOT_FOUND");
     let refused = stranger.post("p9", &listing.id, &account.id).await.expect_err("another workspace");
     assert_eq!(reason(&refused), "ACCOUNT_NOT_FOUND");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_controller_that_cannot_listen_leaves_no_authority_behind() -> Result<()> {
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    let folder = tempfile::tempdir()?;
+    let mut config = Config { data_dir: folder.path().join("data"), ..Config::default() };
+    config.api.listen = ([127, 0, 0, 1], 0).into();
+    config.agents.listen = taken.local_addr()?;
+    let identity = config.identity_folder();
+    let error =
+        App::build(config, Surroundings::of_system()).await.expect_err("the port is taken").to_string();
+    assert!(error.contains("choose another with --agents-listen"), "{error}");
+    assert!(!identity.exists());
     Ok(())
 }
