@@ -142,9 +142,9 @@ for posting in $(tradepost postings list -o json | python3 -c 'import json,sys
 for p in reversed(json.load(sys.stdin)): print(p["id"])'); do
     tradepost postings receipt "$posting"
     job=$(tradepost postings show "$posting" -o json | field jobId)
-    tradepost jobs evidence "$job" --save "$demo/screenshots/$posting" > /dev/null
+    tradepost -q jobs evidence "$job" --save "$demo/screenshots/$posting" > /dev/null
+    echo
 done
-echo
 echo "New listings:"
 tradepost postings list -o json | python3 -c 'import json,sys
 for p in reversed(json.load(sys.stdin)): print("  " + p["item"]["url"])'

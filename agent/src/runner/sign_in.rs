@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tradepost_domain::failure::{Failure, FailureClass};
+use tradepost_domain::job::Kind;
 use tradepost_recipe::page::PageError;
 use tradepost_recipe::schema::Job;
 use tradepost_recipe::session::SignedIn;
@@ -43,7 +44,9 @@ pub(super) async fn sign_in(run: &Run, desk: &mut Desk) -> Result<SignedIn, Cut>
         Some(_) => run.kit.credentials.find(account.id),
         None => Ok(None),
     };
-    run.reporter.login_follows(matches!(credential, Ok(Some(_))));
+    // Nobody signed in is no failure where a sign-in comes next: by the credential, or by the person at the window.
+    let waits = run.dispatch.kind == Kind::Login && run.kit.chrome.display() != Display::Headless;
+    run.reporter.login_follows(waits || matches!(credential, Ok(Some(_))));
     let checked = desk.until_cut(run, CHECK, async |session| session.login_check().await).await;
     run.reporter.login_follows(false);
     let failure = match checked {
@@ -74,7 +77,7 @@ fn what_to_do(run: &Run) -> String {
     let account = &run.dispatch.account;
     let site = &run.site.pack.title;
     let by_hand = format!(
-        "run `tradepost accounts login {}` and sign in in the Chrome window that opens",
+        "run `tradepost accounts login {:?}` and sign in in the Chrome window that opens",
         account.name
     );
     if run.site.recipe(Job::Login).is_some() {
@@ -93,7 +96,7 @@ fn how_to_correct(run: &Run) -> String {
     let account = &run.dispatch.account;
     format!(
         "correct it with `tradepost-agent credentials set --account {} --username …` on the agent's PC, or sign in by \
-         hand with `tradepost accounts login {}`, then resume",
+         hand with `tradepost accounts login {:?}`, then resume",
         account.id, account.name
     )
 }
