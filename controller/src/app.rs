@@ -29,6 +29,7 @@ use crate::grpc::layers::{Gate, Side};
 use crate::grpc::{self, Addresses, Api};
 use crate::identity::{self, Identity};
 use crate::service::Core;
+use crate::service::recent::Recent;
 use crate::session::Sessions;
 use crate::{metric, web};
 
@@ -149,7 +150,7 @@ pub async fn open_core(config: &Config, surroundings: &Surroundings, opener: Ope
     let controller = ControllerId(ids.uuid(clock.now()));
     let store = open_store(config.database_url(), controller, clock.clone(), opener).await?;
     store.migrate().await?;
-    Ok(Core { store, clock, ids, controller })
+    Ok(Core { store, clock, ids, controller, recent: Recent::default() })
 }
 
 async fn open_store(
