@@ -30,6 +30,7 @@ use crate::grpc::layers::{Gate, Side};
 use crate::grpc::{self, Addresses, Api};
 use crate::identity::{self, Identity};
 use crate::service::Core;
+use crate::service::recent::Recent;
 use crate::session::Sessions;
 use crate::{metric, timekeeping, web};
 
@@ -185,7 +186,8 @@ async fn open(
         Authority::Database | Authority::Given => None,
     };
     let clock = disciplined.clone().map_or(clock, |disciplined| disciplined as SharedClock);
-    Ok((Core { store, clock, ids, controller }, disciplined))
+    let core = Core { store, clock, ids, controller, recent: Recent::default() };
+    Ok((core, disciplined))
 }
 
 fn is_postgres(url: &str) -> bool {

@@ -10,6 +10,8 @@ use tradepost_runtime::ids::Ids;
 use tradepost_store::{Principal, Store};
 use uuid::Uuid;
 
+use super::recent::Recent;
+
 /// How often a write that finds its rows changed meanwhile is decided anew.
 pub const TRIES: u32 = 5;
 
@@ -24,6 +26,8 @@ pub struct Core {
     pub ids: Ids,
     /// This process.
     pub controller: ControllerId,
+    /// What runs were dispatched from.
+    pub recent: Recent,
 }
 
 /// Who asks: a token's owner in their workspace.

@@ -19,10 +19,15 @@ pub const OUTBOUND: usize = 256;
 /// A dispatched run that the agent's beats do not name after this time takes no place any more.
 const UNDER_WAY: Duration = Duration::from_secs(10);
 
+/// Without a hint, jobs that became ready are looked for this often.
+const SWEEP: Duration = Duration::from_millis(800);
+
 /// The attached agents; clones share them.
 #[derive(Clone, Default)]
 pub struct Sessions {
     live: Arc<Mutex<HashMap<AgentId, Session>>>,
+    /// When all were looked at last; none: they are due.
+    swept: Arc<Mutex<Option<Instant>>>,
     changed: Arc<Notify>,
 }
 
@@ -36,6 +41,8 @@ pub struct Session {
     /// The way to it.
     pub link: Link,
     taken: HashMap<Run, Instant>,
+    /// Something happened since its jobs were last claimed.
+    due: bool,
 }
 
 /// The way to the other end of a stream.
@@ -105,7 +112,7 @@ impl Sessions {
                 link.end();
                 return None;
             }
-            live.insert(agent, Session { epoch, slots, link, taken })
+            live.insert(agent, Session { epoch, slots, link, taken, due: true })
         });
         if let Some(older) = older {
             older.link.tell(convert::go_away(Duration::from_secs(1), "a newer stream of this agent began"));
@@ -138,15 +145,45 @@ impl Sessions {
         self.with(|live| live.iter().map(|(agent, session)| (*agent, session.epoch)).collect())
     }
 
-    /// The attached agents that can take runs, with how many.
-    pub fn free(&self) -> Vec<(AgentId, SessionEpoch, u32)> {
+    /// Something happened to these agents' jobs. Whether one of them is attached here.
+    pub fn wake(&self, agents: &[AgentId]) -> bool {
         self.with(|live| {
-            live.iter()
-                .map(|(agent, session)| {
+            let mut any = false;
+            for agent in agents {
+                if let Some(session) = live.get_mut(agent) {
+                    session.due = true;
+                    any = true;
+                }
+            }
+            any
+        })
+    }
+
+    /// Hints may have been lost: every agent is due.
+    pub fn wake_all(&self) {
+        *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The attached agents that can take runs, with how many: those to whom something happened since they were last
+    /// returned, and once in [`SWEEP`] all of them.
+    pub fn due(&self) -> Vec<(AgentId, SessionEpoch, u32)> {
+        let now = Instant::now();
+        let all = {
+            let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+            let all = swept.is_none_or(|at| now.duration_since(at) >= SWEEP);
+            if all {
+                *swept = Some(now);
+            }
+            all
+        };
+        self.with(|live| {
+            live.iter_mut()
+                .filter_map(|(agent, session)| {
+                    let due = std::mem::take(&mut session.due) || all;
                     let taken = u32::try_from(session.taken.len()).unwrap_or(u32::MAX);
-                    (*agent, session.epoch, session.slots.saturating_sub(taken))
+                    let free = session.slots.saturating_sub(taken);
+                    (due && free > 0).then_some((*agent, session.epoch, free))
                 })
-                .filter(|(_, _, free)| *free > 0)
                 .collect()
         })
     }
@@ -171,6 +208,7 @@ impl Sessions {
         self.with(|live| {
             if let Some(session) = live.get_mut(&agent) {
                 session.taken.remove(&run);
+                session.due = true;
             }
         });
         self.changed.notify_one();
