@@ -66,6 +66,12 @@ pub enum Error {
     /// The certificate authority cannot be used.
     #[error(transparent)]
     Identity(#[from] identity::Error),
+    /// The schedule of looks makes no sense.
+    #[error(
+        "reconcile.looks needs one delay or more, and neither they nor reconcile.horizon may be zero; leave both out for \
+         the usual schedule"
+    )]
+    Looks,
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] tls::Error),
@@ -149,7 +155,8 @@ pub async fn open_core(config: &Config, surroundings: &Surroundings, opener: Ope
     let controller = ControllerId(ids.uuid(clock.now()));
     let store = open_store(config.database_url(), controller, clock.clone(), opener).await?;
     store.migrate().await?;
-    Ok(Core { store, clock, ids, controller })
+    let looks = Arc::new(config.reconcile.schedule().ok_or(Error::Looks)?);
+    Ok(Core { store, clock, ids, controller, looks })
 }
 
 async fn open_store(

@@ -169,8 +169,8 @@ pub enum Effect {
         /// The fresh one.
         fresh: Box<publish::Intent>,
     },
-    /// Take the first look for the listing after this delay.
-    LookAfter(std::time::Duration),
+    /// Look for the listing, after the first delay of the schedule of looks.
+    Look,
 }
 
 /// Why a decision was refused.
@@ -335,8 +335,7 @@ fn step_intent_uncertain(
     } else {
         job::step(job, job::Event::BecomeUncertain, now)?
     };
-    let effects =
-        if was_unknown { Vec::new() } else { vec![Effect::LookAfter(crate::reconcile::SCHEDULE[0])] };
+    let effects = if was_unknown { Vec::new() } else { vec![Effect::Look] };
     Ok((job::Job { failure: Some(failure), ..job }, intent, effects))
 }
 
