@@ -187,9 +187,15 @@ mod tests {
         let look = Look { items: vec![seen("1", false), seen("2", true)], whole: true };
         assert!(matches!(judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH).0, Event::Found(_)));
         let look = Look { items: vec![seen("2", true), seen("3", true)], whole: true };
-        assert!(matches!(judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH).0, Event::FoundSeveral(_)));
+        assert!(matches!(
+            judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH).0,
+            Event::FoundSeveral(_)
+        ));
         let look = Look { items: vec![seen("2", false)], whole: true };
-        assert!(matches!(judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH).0, Event::AskPerson(_)));
+        assert!(matches!(
+            judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH).0,
+            Event::AskPerson(_)
+        ));
     }
 
     #[test]
