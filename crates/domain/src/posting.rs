@@ -360,6 +360,12 @@ fn step_intent(
     if matches!(event, publish::Event::Uncertain { .. } | publish::Event::ReportOverdue) {
         return step_intent_uncertain(job, intent, event, now);
     }
+    if let publish::Event::Arm { request, run_lease, .. } = &event
+        && intent.was_given_for(request, *run_lease)
+    {
+        // Nothing is given out anew, so it does not matter what has become of the job meanwhile.
+        return Ok((job.clone(), intent.clone(), Vec::new()));
+    }
     if let publish::Event::Prepared { run_lease, .. } | publish::Event::Arm { run_lease, .. } = &event {
         may_proceed(job, *run_lease)?;
     }

@@ -57,7 +57,7 @@ fn grouped<K: Ord>(verdicts: &[Verdict], key: impl Fn(&Case) -> K) -> BTreeMap<K
 
 fn table<'a>(names: &[&str], rows: impl Iterator<Item = (Vec<String>, &'a Row)>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_preset(presets::ASCII_MARKDOWN);
     let counts = [
         "runs",
         "published",

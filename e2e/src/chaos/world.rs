@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tradepost_testkit::{wait, workspace_root};
 
@@ -188,8 +188,22 @@ impl World {
         let made = self.observer.json(&["listings", "create", "--file", &file.display().to_string()]).await?;
         let listing =
             made.pointer("/0/id").and_then(Value::as_str).context("no listing was made")?.to_owned();
-        let photos = files.iter().map(|file| sha256(file)).collect::<Result<_>>()?;
+        let photos = self.photos_of(&made, &files).await?;
         Ok(Wanted { listing, account, title, description, price, sku, photos })
+    }
+
+    /// Hashes of the listing's photos, which must be these files in this order; they are stored without what cameras add.
+    async fn photos_of(&self, made: &Value, files: &[PathBuf]) -> Result<Vec<String>> {
+        let ids = made.pointer("/0/content/photoIds").and_then(Value::as_array).context("no photos")?;
+        ensure!(ids.len() == files.len(), "{} photos instead of {}", ids.len(), files.len());
+        let mut hashes = Vec::new();
+        for (id, file) in ids.iter().zip(files) {
+            let photo = self.observer.json(&["photos", "show", id.as_str().unwrap_or_default()]).await?;
+            let name = photo["fileName"].as_str().unwrap_or_default();
+            ensure!(file.ends_with(name), "{name} stands where {} was asked for", file.display());
+            hashes.push(photo["sha256"].as_str().unwrap_or_default().to_owned());
+        }
+        Ok(hashes)
     }
 
     /// Has the site make trouble for the next posting.
@@ -319,10 +333,4 @@ fn open_runs(data: &Path) -> Result<usize> {
         }
     }
     Ok(open.len())
-}
-
-fn sha256(file: &PathBuf) -> Result<String> {
-    use sha2::Digest;
-    let content = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(hex::encode(sha2::Sha256::digest(content)))
 }
