@@ -22,12 +22,24 @@ struct Wishes {
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(series()));
+    let done =
+        runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(until_ended(series())));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             chaos::say(&format!("chaos: {error:#}"));
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ends early when it is asked to; what was started ends with it.
+async fn until_ended(work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::select! {
+        done = work => done,
+        asked = tradepost_runtime::tasks::termination_requested() => {
+            asked?;
+            anyhow::bail!("ended before its end")
         }
     }
 }

@@ -21,6 +21,8 @@ use crate::sites::Kind;
 const REACH_WITHIN: Duration = Duration::from_secs(90);
 /// A posting is decided within this time after the mend: overdue report 60 s, looks 30 s, a step of 120 s.
 const DECIDED_WITHIN: Duration = Duration::from_secs(300);
+/// Number of the first listing that is posted before the cases.
+const PRIMING: usize = 90_000;
 /// How much later a person's command line hears its answer, so that it can be lost.
 const ANSWER_LATE: Duration = Duration::from_secs(3);
 
@@ -69,6 +71,17 @@ pub async fn play(case: &Case, world: &mut World) -> Result<Verdict> {
         world.rest().await.context("coming to rest")?;
     }
     Ok(verdict)
+}
+
+/// Posts a listing on each account, undisturbed.
+pub async fn prime(case: &Case, world: &World) -> Result<()> {
+    for account in 0..world.accounts.len() {
+        let wanted = world.add_listing(&Case { number: PRIMING + account, ..*case }).await?;
+        let posting = world.post(&wanted).await?;
+        let shown = decided(world, &posting).await?;
+        ensure!(shown["state"] == "published", "without any fault: {shown}");
+    }
+    world.rest().await
 }
 
 /// Brings a new posting to the point.

@@ -26,10 +26,14 @@ use self::judge::Verdict;
 use self::world::World;
 use crate::sites::Kind;
 
+/// In a longer series each account has a listing from before: without one, a look has no control and proves no absence.
+const PRIMED_ABOVE: usize = 10;
+
 /// Runs the cases, those of the same site and database one after the other in one world. Worlds live below `directory`;
 /// that of a failing case is kept there.
 pub async fn run(cases: &[Case], directory: &Path) -> Result<Vec<Verdict>> {
     let mut verdicts = Vec::new();
+    let many = cases.len() > PRIMED_ABOVE;
     for site in [Kind::Sandbox, Kind::Classified] {
         for database in [Database::Sqlite, Database::Postgres] {
             let mut world: Option<(World, PathBuf)> = None;
@@ -38,7 +42,7 @@ pub async fn run(cases: &[Case], directory: &Path) -> Result<Vec<Verdict>> {
                     Some(world) => world,
                     None => {
                         let home = directory.join(format!("from-case-{}", case.number));
-                        let built = World::build(&home, site, database).await;
+                        let built = build(case, &home, many).await;
                         (built.with_context(|| format!("the world of {case}"))?, home)
                     }
                 };
@@ -61,6 +65,14 @@ pub async fn run(cases: &[Case], directory: &Path) -> Result<Vec<Verdict>> {
         }
     }
     Ok(verdicts)
+}
+
+async fn build(case: &Case, home: &Path, primed: bool) -> Result<World> {
+    let world = World::build(home, case.site, case.database).await?;
+    if primed {
+        act::prime(case, &world).await?;
+    }
+    Ok(world)
 }
 
 async fn one(case: Case, mut world: World) -> (Verdict, World) {
