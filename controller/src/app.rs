@@ -68,6 +68,12 @@ pub enum Error {
     /// The certificate authority cannot be used.
     #[error(transparent)]
     Identity(#[from] identity::Error),
+    /// The schedule of looks makes no sense.
+    #[error(
+        "reconcile.looks needs one delay or more, and neither they nor reconcile.horizon may be zero; leave both out for \
+         the usual schedule"
+    )]
+    Looks,
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] tls::Error),
@@ -186,7 +192,8 @@ async fn open(
         Authority::Database | Authority::Given => None,
     };
     let clock = disciplined.clone().map_or(clock, |disciplined| disciplined as SharedClock);
-    let core = Core { store, clock, ids, controller, recent: Recent::default() };
+    let looks = Arc::new(config.reconcile.schedule().ok_or(Error::Looks)?);
+    let core = Core { store, clock, ids, controller, recent: Recent::default(), looks };
     Ok((core, disciplined))
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tradepost_domain::id::ControllerId;
+use tradepost_domain::reconcile::Schedule;
 use tradepost_domain::time::Timestamp;
 use tradepost_runtime::clock::SharedClock;
 use tradepost_runtime::ids::Ids;
@@ -28,6 +29,8 @@ pub struct Core {
     pub controller: ControllerId,
     /// What runs were dispatched from.
     pub recent: Recent,
+    /// When to look for uncertain publications.
+    pub looks: Arc<Schedule>,
 }
 
 /// Who asks: a token's owner in their workspace.

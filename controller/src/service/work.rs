@@ -162,8 +162,8 @@ impl Core {
                     change.events.push(intent_event(&fresh, &after));
                     change.new_intents.push(*fresh);
                 }
-                Effect::LookAfter(delay) => {
-                    let look = self.look_job(&after.job, &ended, now + delay, now);
+                Effect::Look => {
+                    let look = self.look_job(&after.job, &ended, now + self.looks.first(), now);
                     change.events.push(job_event(&look));
                     change.new_jobs.push(look);
                 }
