@@ -18,6 +18,8 @@ mod error;
 mod events;
 mod evidence;
 mod listings;
+#[cfg(feature = "model")]
+pub mod model;
 mod page;
 mod photos;
 mod wake;
