@@ -64,6 +64,10 @@ pub struct Rows {
     pub receipts: BTreeMap<IntentId, Receipt>,
 }
 
+/// The work rows while nothing changes: for checks after every write.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'t>(&'t Tables);
+
 /// A copy of everything, as a backup is.
 #[derive(Debug, Clone)]
 pub struct Backup(Tables);
@@ -178,6 +182,11 @@ impl Model {
         Self { tables: Arc::default(), hints: broadcast::Sender::new(HINTS), time }
     }
 
+    /// Looks at the work rows without copying them.
+    pub fn look<T>(&self, look: impl FnOnce(View<'_>) -> T) -> T {
+        look(View(&self.lock()))
+    }
+
     /// The work rows as they are now.
     pub fn rows(&self) -> Rows {
         let tables = self.lock();
@@ -256,6 +265,45 @@ impl Store for Model {
 impl WakeHints for Model {
     fn hints(&self) -> broadcast::Receiver<Hint> {
         self.hints.subscribe()
+    }
+}
+
+// === impl View ===
+
+impl<'t> View<'t> {
+    /// Every job.
+    pub fn jobs(self) -> impl Iterator<Item = &'t Job> {
+        self.0.jobs.rows()
+    }
+
+    /// Every intent, without its baseline.
+    pub fn intents(self) -> impl Iterator<Item = &'t Intent> {
+        self.0.intents.rows()
+    }
+
+    /// Every posting.
+    pub fn postings(self) -> impl Iterator<Item = &'t Posting> {
+        self.0.postings.rows()
+    }
+
+    /// Every account.
+    pub fn accounts(self) -> impl Iterator<Item = &'t Account> {
+        self.0.accounts.rows()
+    }
+
+    /// One job.
+    pub fn job(self, id: JobId) -> Option<&'t Job> {
+        self.0.jobs.get(id)
+    }
+
+    /// One intent, without its baseline.
+    pub fn intent(self, id: IntentId) -> Option<&'t Intent> {
+        self.0.intents.get(id)
+    }
+
+    /// The receipt of an intent.
+    pub fn receipt(self, id: IntentId) -> Option<&'t Receipt> {
+        self.0.receipts.get(id).map(|kept| &kept.receipt)
     }
 }
 
