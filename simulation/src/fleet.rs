@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use tradepost_domain::account::{Account, Site};
 use tradepost_domain::id::{
-    AccountId, AgentId, EnrolmentTokenId, ListingId, TokenId, UserId, Version, WorkspaceId,
+    AccountId, AgentId, ContentHash, EnrolmentTokenId, ListingId, PhotoId, TokenId, UserId, Version, WorkspaceId,
 };
 use tradepost_domain::listing::{Condition, Content, Listing};
 use tradepost_domain::money::Money;
+use tradepost_domain::photo::{MediaType, Photo};
 use tradepost_store::model::Model;
 use tradepost_store::{
-    Accounts, Agents, Auth, Error, Listings, NewAgent, NewEnrolmentToken, NewToken, NewUser, Principal,
+    Accounts, Agents, Auth, Error, Listings, NewAgent, NewEnrolmentToken, NewToken, NewUser, Photos, Principal,
     Redeemed, Role,
 };
 use uuid::Uuid;
@@ -35,6 +36,8 @@ pub struct Fleet {
 
 /// Listings of each workspace.
 const LISTINGS: usize = 6;
+/// What the photo of every listing holds; nobody looks at it.
+const PHOTO: &[u8] = b"a chair";
 
 /// Puts everything into the database, machines and controllers into the world.
 pub async fn found(world: &mut World) -> Result<Fleet, Error> {
@@ -56,8 +59,10 @@ pub async fn found(world: &mut World) -> Result<Fleet, Error> {
         world.machines.push(Arc::new(Machine::new(index, agent, 1 + index % 3, clock)));
     }
     for owner in &fleet.people {
+        let photo = store.add_photo(photo(&mut ids, owner.workspace), PHOTO.to_vec()).await?;
         for number in 0..LISTINGS {
-            let listing = listing(&mut ids, owner.workspace, number)?;
+            let mut listing = listing(&mut ids, owner.workspace, number)?;
+            listing.content.photos = vec![photo.id];
             fleet.listings.push((owner.workspace, listing.id));
             store.add_listing(listing).await?;
         }
@@ -146,6 +151,20 @@ fn listing(ids: &mut Numbers, workspace: WorkspaceId, number: usize) -> Result<L
     };
     let id = ListingId(ids.next());
     Ok(Listing { id, workspace, content, created_at: START, updated_at: START, version: Version(1) })
+}
+
+fn photo(ids: &mut Numbers, workspace: WorkspaceId) -> Photo {
+    Photo {
+        id: PhotoId(ids.next()),
+        workspace,
+        file_name: String::from("chair.jpg"),
+        content: ContentHash::of(PHOTO),
+        media_type: MediaType::Jpeg,
+        bytes: PHOTO.len() as u64,
+        width: 64,
+        height: 64,
+        created_at: START,
+    }
 }
 
 fn wrong(error: impl std::fmt::Display) -> Error {

@@ -160,7 +160,10 @@ fn due(world: &World) -> Due {
         let mut next: Option<Timestamp> = None;
         let mut at_work = busy;
         for job in rows.jobs() {
+            let held = rows.intents().any(|intent| intent.account == job.account && intent.state.holds_account());
             match job.state {
+                // It waits for another posting's fate.
+                job::State::Queued if held && job.kind == job::Kind::Publish => {}
                 job::State::Queued if job.run_after > now => {
                     next = Some(next.map_or(job.run_after, |next| next.min(job.run_after)));
                 }

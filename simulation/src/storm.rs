@@ -125,7 +125,9 @@ fn crash_agent(world: &Arc<World>, end: End) {
                 }
                 world.exec.sleep(Duration::from_secs(1)).await;
             }
-            machine.crash(&world, End::Killed);
+            while !machine.crash(&world, End::Killed) {
+                world.exec.sleep(Duration::from_secs(1)).await;
+            }
         });
         return;
     }

@@ -95,12 +95,12 @@ impl Machine {
         running.is_none_or(|agent| agent.drain())
     }
 
-    /// Ends the agent wherever it stands.
-    pub fn crash(&self, world: &World, end: End) {
+    /// Ends the agent wherever it stands; false while the machine sleeps, which then does nothing.
+    pub fn crash(&self, world: &World, end: End) -> bool {
         if *lock(&self.asleep) {
-            return;
+            return false;
         }
-        let Some(agent) = lock(&self.running).take() else { return };
+        let Some(agent) = lock(&self.running).take() else { return true };
         world.exec.kill(agent.process);
         world.say(|| format!("machine {}: agent ends: {end:?}", self.index));
         // Chrome dies with its agent by the operating system's means; now and then they take a while.
@@ -113,6 +113,7 @@ impl Machine {
         if end == End::PowerCut {
             lock(&self.disk).power_cut(world);
         }
+        true
     }
 
     /// The process of the agent, if it runs.
