@@ -249,8 +249,8 @@ impl App {
             agents: told(config.agents.public_address.as_ref(), agents.address),
         };
         Ok(Self {
+            sessions: Sessions::new(core.clock.clone()),
             core,
-            sessions: Sessions::default(),
             identity: Arc::new(identity),
             tasks,
             config,

@@ -207,7 +207,8 @@ fn checksum(json: &[u8]) -> String {
     text
 }
 
-fn encode(record: &Record) -> io::Result<Vec<u8>> {
+/// The line of a record, as it is appended.
+pub fn encode(record: &Record) -> io::Result<Vec<u8>> {
     let json = serde_json::to_vec(record)?;
     let mut line = checksum(&json).into_bytes();
     line.push(b' ');

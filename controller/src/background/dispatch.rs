@@ -12,7 +12,7 @@ const CLAIM: u32 = 256;
 
 /// Claims what the attached agents can take, and sends it to them. A job whose dispatch is lost comes back by its lease.
 /// Only agents are asked for to whom something happened; now and then all of them, as hints may be lost.
-pub(super) async fn round(core: &Core, sessions: &Sessions) -> Result<()> {
+pub async fn round(core: &Core, sessions: &Sessions) -> Result<()> {
     loop {
         let agents = sessions.due();
         if agents.is_empty() {
@@ -50,7 +50,7 @@ pub(super) async fn round(core: &Core, sessions: &Sessions) -> Result<()> {
 }
 
 /// Records that the attached agents live, and ends the streams that are not their agents' newest.
-pub(super) async fn touch(core: &Core, sessions: &Sessions) -> Result<()> {
+pub async fn touch(core: &Core, sessions: &Sessions) -> Result<()> {
     let attached = sessions.attached();
     if attached.is_empty() {
         return Ok(());
@@ -62,7 +62,7 @@ pub(super) async fn touch(core: &Core, sessions: &Sessions) -> Result<()> {
 }
 
 /// Tells an agent of runs whose end a person wishes.
-pub(super) async fn cancel_wishes(core: &Core, sessions: &Sessions, agent: AgentId) -> Result<()> {
+pub async fn cancel_wishes(core: &Core, sessions: &Sessions, agent: AgentId) -> Result<()> {
     for job in core.store.list_agent_runs(agent).await? {
         if let (true, Some(run_lease)) = (job.cancel_requested, job.run_lease)
             && let Err(reason) = sessions.send(agent, convert::cancel((job.id, run_lease)))
@@ -74,7 +74,7 @@ pub(super) async fn cancel_wishes(core: &Core, sessions: &Sessions, agent: Agent
 }
 
 /// Ends the stream of an agent that attached elsewhere or was revoked.
-pub(super) async fn check_session(core: &Core, sessions: &Sessions, agent: AgentId) -> Result<()> {
+pub async fn check_session(core: &Core, sessions: &Sessions, agent: AgentId) -> Result<()> {
     let Some((_, epoch)) = sessions.attached().into_iter().find(|(attached, _)| *attached == agent) else {
         return Ok(());
     };

@@ -44,7 +44,8 @@ pub(super) fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, wake: &Arc<
     });
 }
 
-async fn follow(core: &Core, sessions: &Sessions, wake: &Notify, hint: Hint) {
+/// Does what a hint is for: looks for jobs (by `wake`), tells wishes to cancel, ends a stream that is not the newest.
+pub async fn follow(core: &Core, sessions: &Sessions, wake: &Notify, hint: Hint) {
     let followed = match hint {
         Hint::All => {
             sessions.wake_all();

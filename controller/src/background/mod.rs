@@ -2,9 +2,9 @@
 //!
 //! To add one: its round in `service`, its line in [`start`].
 
-mod dispatch;
+pub mod dispatch;
 mod driver;
-mod hints;
+pub mod hints;
 
 use std::sync::Arc;
 use std::time::Duration;

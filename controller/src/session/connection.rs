@@ -147,7 +147,8 @@ impl Connection {
         Ok(attached)
     }
 
-    async fn act(&self, action: Action, attached: &mut Option<SessionEpoch>) -> Result<(), Error> {
+    /// Does what one frame asks for. `attached` is the stream's number once it has begun. An error ends the stream.
+    pub async fn act(&self, action: Action, attached: &mut Option<SessionEpoch>) -> Result<(), Error> {
         let agent = self.agent;
         match action {
             Action::Attach(greeting) => *attached = Some(self.attach(greeting).await?),

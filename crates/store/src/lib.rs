@@ -19,6 +19,8 @@ mod events;
 mod evidence;
 mod gather;
 mod listings;
+#[cfg(feature = "model")]
+pub mod model;
 mod page;
 mod photos;
 mod wake;
