@@ -21,7 +21,7 @@ use tradepost_domain::publish::Intent;
 use tradepost_domain::time::Timestamp;
 use tradepost_store::model::Model;
 use tradepost_store::{
-    Accounts, Agents, Attachment, Auth, Change, Claim, Error, Events, Evidence, EvidenceFile, Hint,
+    Accounts, Agents, Attachment, Auth, Change, Claim, Error, Events, Evidence, EvidenceFile, Gather, Hint,
     JobFilter, Listings, NewAgent, NewEnrolmentToken, NewToken, NewUser, PageRequest, Photos, PostingFilter,
     Principal, Redeemed, Slice, Step, Store, StoredStep, WakeHints, Work,
 };
@@ -117,6 +117,9 @@ macro_rules! through {
         }
     };
 }
+
+/// Gathered reads are many calls here: more places at which others may come in between.
+impl Gather for SlowStore {}
 
 through! { Auth {
     Write add_user_token(user: NewUser, token: NewToken, now: Timestamp) -> (Principal, bool);

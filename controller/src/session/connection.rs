@@ -125,8 +125,13 @@ impl Connection {
         }
     }
 
-    /// Does what frames mean; runs do not wait for each other.
-    async fn act_all(&self, actions: Vec<Action>, attached: &mut Option<SessionEpoch>) -> Result<(), Error> {
+    /// Does what frames mean; runs do not wait for each other. `attached` is the stream's number once it has begun. An error
+    /// ends the stream.
+    pub async fn act_all(
+        &self,
+        actions: Vec<Action>,
+        attached: &mut Option<SessionEpoch>,
+    ) -> Result<(), Error> {
         for part in schedule(actions) {
             let done = part.into_iter().map(|actions| self.act_in_order(actions));
             for did in futures::future::join_all(done).await {
@@ -147,8 +152,8 @@ impl Connection {
         Ok(attached)
     }
 
-    /// Does what one frame asks for. `attached` is the stream's number once it has begun. An error ends the stream.
-    pub async fn act(&self, action: Action, attached: &mut Option<SessionEpoch>) -> Result<(), Error> {
+    /// Does what one frame asks for.
+    async fn act(&self, action: Action, attached: &mut Option<SessionEpoch>) -> Result<(), Error> {
         let agent = self.agent;
         match action {
             Action::Attach(greeting) => *attached = Some(self.attach(greeting).await?),
