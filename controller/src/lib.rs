@@ -9,6 +9,7 @@
 //! - [`session`]: live streams of agents.
 //! - [`background`]: what time alone brings about.
 //! - [`identity`]: the certificate authority.
+//! - [`memory`]: how far the database had come, so that an older copy is recognised.
 //! - [`app`]: puts them together; the only file that names a database engine.
 
 pub mod app;
@@ -17,6 +18,7 @@ pub mod background;
 pub mod config;
 pub mod grpc;
 pub mod identity;
+pub mod memory;
 pub mod metric;
 pub mod service;
 pub mod session;

@@ -321,7 +321,7 @@ async fn a_receipt_without_a_read_back_says_why() {
         assert!(!receipt.contains("took") && !receipt.contains("0 of 0"), "{receipt}");
     }
     let told = run(&home, &["postings", "resolve", POSTING]).fails(2);
-    assert!(told.contains("--published ITEM_ID --url URL\n") && told.contains("--not-published\n"), "{told}");
+    assert!(told.contains("--published URL\n") && told.contains("--not-published\n"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

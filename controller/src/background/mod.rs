@@ -23,8 +23,10 @@ const TOUCH: Duration = Duration::from_secs(5);
 const DISPATCH: Duration = Duration::from_secs(1);
 /// Leases and permits whose time has passed are looked for this often.
 const SWEEP: Duration = Duration::from_secs(1);
-/// After a start, agents get this long to come back with their runs before leases are ended.
-const GRACE: Duration = Duration::from_secs(10);
+/// After a start, agents get this long to come back with their runs before leases are ended. Short, as a lease that has ended
+/// is 30 seconds old already and a job must not seem to run for longer than 35; an agent that comes later takes its parked run
+/// up again.
+const GRACE: Duration = Duration::from_secs(2);
 /// Jobs are counted this often.
 const COUNT: Duration = Duration::from_secs(10);
 

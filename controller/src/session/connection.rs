@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tradepost_domain::agent::HEARTBEAT;
+use tradepost_domain::fleet::Knowledge;
 use tradepost_domain::id::{AgentId, SessionEpoch};
 use tradepost_proto::convert::time;
 use tradepost_proto::v1;
@@ -13,9 +14,9 @@ use tradepost_proto::v1::open_response::Frame as Out;
 
 use super::convert;
 use super::registry::{Link, Sessions};
-use super::state::{Action, State, on_frame};
+use super::state::{Action, Part, State, on_frame};
 use crate::service::run::{Run, Verdict};
-use crate::service::stream::{Greeting, Reconciled};
+use crate::service::stream::{Attached, Greeting, Reconciled};
 use crate::service::{Core, Error};
 
 /// A stream that is silent for longer has lost its agent.
@@ -41,6 +42,21 @@ pub struct Connection {
     pub status: fn(Error) -> Status,
 }
 
+/// An agent that was greeted and has still to recount its journal before it gets work.
+struct Pending {
+    epoch: SessionEpoch,
+    slots: u32,
+    keep: Vec<Run>,
+    knowledge: Knowledge,
+}
+
+/// What is known of the stream's begin.
+#[derive(Default)]
+struct Begun {
+    epoch: Option<SessionEpoch>,
+    pending: Option<Pending>,
+}
+
 enum Next {
     Frame(v1::OpenRequest),
     Flush,
@@ -50,9 +66,9 @@ enum Next {
 impl Connection {
     /// Serves the stream to its end.
     pub async fn serve(self, inbound: Streaming<v1::OpenRequest>) {
-        let mut attached = None;
-        let ended = self.run(inbound, &mut attached).await;
-        if let Some(epoch) = attached {
+        let mut begun = Begun::default();
+        let ended = self.run(inbound, &mut begun).await;
+        if let Some(epoch) = begun.epoch {
             self.sessions.remove(self.agent, epoch);
             if let Err(error) = self.core.detach(self.agent, epoch).await {
                 tracing::warn!(agent = %self.agent, %error, "the end of a stream was not stored; silence will show it");
@@ -68,7 +84,7 @@ impl Connection {
     async fn run(
         &self,
         mut inbound: Streaming<v1::OpenRequest>,
-        attached: &mut Option<SessionEpoch>,
+        begun: &mut Begun,
     ) -> Option<Status> {
         let mut state = State::default();
         let age = tokio::time::sleep(AGE.mul_f64(0.9 + 0.2 * self.core.ids.unit()));
@@ -90,30 +106,40 @@ impl Connection {
                 Next::Over(status) => {
                     // What was told is stored even if the stream has ended.
                     if let Some(action) = state.take_steps()
-                        && let Err(error) = self.act(action, attached).await
+                        && let Err(error) = self.act(action, begun).await
                     {
                         tracing::info!(agent = %self.agent, %error, "the last steps of a stream were not stored");
                     }
                     return status;
                 }
                 Next::Flush => state.take_steps().into_iter().collect(),
-                Next::Frame(message) => match convert::frame(message) {
+                Next::Frame(message) => match convert::frame(self.agent, message) {
                     Ok(frame) => on_frame(&mut state, frame),
                     Err(violations) => return Some((self.status)(violations.into())),
                 },
             };
             for action in actions {
-                if let Err(error) = self.act(action, attached).await {
+                if let Err(error) = self.act(action, begun).await {
                     return Some((self.status)(error));
                 }
             }
         }
     }
 
-    async fn act(&self, action: Action, attached: &mut Option<SessionEpoch>) -> Result<(), Error> {
+    async fn act(&self, action: Action, begun: &mut Begun) -> Result<(), Error> {
         let agent = self.agent;
         match action {
-            Action::Attach(greeting) => *attached = Some(self.attach(greeting).await?),
+            Action::Attach(greeting) => *begun = self.attach(greeting).await?,
+            Action::Recount(permits, part) => {
+                self.core.told(agent, permits).await?;
+                if part == Part::Last
+                    && let Some(Pending { epoch, slots, keep, knowledge }) = begun.pending.take()
+                {
+                    self.core.recounted(agent, &knowledge).await?;
+                    tracing::info!(%agent, epoch = epoch.0, "an agent has recounted its journal");
+                    self.sessions.insert(agent, epoch, slots, keep, self.link());
+                }
+            }
             Action::Beat(runs) => {
                 let Reconciled { keep, forget, cancel } =
                     self.core.reconcile_runs(agent, &runs, false).await?;
@@ -141,13 +167,16 @@ impl Connection {
         Ok(())
     }
 
-    async fn attach(&self, greeting: Greeting) -> Result<SessionEpoch, Error> {
-        let epoch = self.core.attach(self.agent, &greeting).await?.epoch;
+    async fn attach(&self, greeting: Greeting) -> Result<Begun, Error> {
+        let Attached { epoch, fleet, owes_recount } = self.core.attach(self.agent, &greeting).await?;
         // Before the agent hears of the stream: its calls for runs that were parked find them running.
         let reconciled = self.core.reconcile_runs(self.agent, &greeting.runs, true).await?;
         self.link().tell(convert::out(Out::Welcome(v1::Welcome {
             session_epoch: epoch.0,
             heartbeat_interval: Some(time::duration_to_wire(HEARTBEAT)),
+            fleet_epoch: fleet.0,
+            recount: owes_recount,
+            kept: Some(v1::KeptRuns { runs: reconciled.keep.iter().map(|run| (*run).into()).collect() }),
         })));
         tracing::info!(
             agent = %self.agent,
@@ -157,9 +186,14 @@ impl Connection {
             "an agent's stream began"
         );
         self.tell(&reconciled.forget, &reconciled.cancel);
+        if owes_recount {
+            let pending =
+                Pending { epoch, slots: greeting.slots, keep: reconciled.keep, knowledge: greeting.knowledge };
+            return Ok(Begun { epoch: Some(epoch), pending: Some(pending) });
+        }
         // Only now jobs may be claimed for it: before, none of its rows can be a dispatch under way.
         self.sessions.insert(self.agent, epoch, greeting.slots, reconciled.keep, self.link());
-        Ok(epoch)
+        Ok(Begun { epoch: Some(epoch), pending: None })
     }
 
     fn tell(&self, forget: &[Run], cancel: &[Run]) {

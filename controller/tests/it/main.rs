@@ -6,5 +6,6 @@ mod access;
 mod agent;
 mod input;
 mod recovery;
+mod restore;
 mod system;
 mod work;

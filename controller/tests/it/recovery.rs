@@ -116,7 +116,7 @@ async fn a_click_that_nobody_reports_is_found_by_looking_and_never_repeated() ->
     let seen =
         |id: &str, matches| v1::SeenItem { item_id: id.into(), url: format!("http://x/{id}"), matches };
     let items = vec![seen("11", false), seen("12", false), seen("13", true)];
-    stream.end(&run(&look), Outcome::Look(v1::LookReport { items, whole: true })).await?;
+    stream.end(&run(&look), Outcome::Look(v1::LookReport { items, whole: true, ..v1::LookReport::default() })).await?;
     let published = user.reaches(&posting.id, v1::PostingState::Published).await?;
     assert_eq!(published.item.map(|item| item.item_id), Some("13".into()));
     assert_eq!(user.job(&published.job_id).await?.attempt, 1);

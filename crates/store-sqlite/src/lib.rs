@@ -5,6 +5,7 @@
 //! see `crates/store/shared/mod.rs`.
 
 mod backend;
+mod backup;
 mod dialect;
 mod error;
 mod open;
@@ -13,4 +14,5 @@ mod shared;
 mod time;
 mod writer;
 
+pub use self::backup::{Restoring, backup, restore};
 pub use self::open::{Options, open, open_beside};
