@@ -144,8 +144,19 @@ pub async fn run(settings: &Settings, this_program: PathBuf) -> Result<(), Error
     let state = state::State::new(boot, config.slots);
     tasks.spawn("standing", note_standing(IdentityStore::new(data), refusals));
     tasks.spawn("wake", wake.clone().watch(shutdown.clone()));
-    let live =
-        Live { link, runs, state, events: from_runs, epoch, refusal, journal, wake, confirmed, ids, shutdown };
+    let live = Live {
+        link,
+        runs,
+        state,
+        events: from_runs,
+        epoch,
+        refusal,
+        journal,
+        wake,
+        confirmed,
+        ids,
+        shutdown,
+    };
     tasks.spawn("session", live.run());
 
     termination_requested().await.map_err(Error::Signal)?;

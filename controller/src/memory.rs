@@ -65,11 +65,18 @@ impl Memory {
         let mut fleet = core.store.fleet().await?;
         if let Some(seen) = self.recall(fleet.database).filter(|seen| fleet.is_older_than(seen)) {
             tracing::error!(
-                database = format!("fleet epoch {}, run lease {}, {} events", fleet.epoch.0, fleet.run_lease.0, fleet.events),
-                seen = format!("fleet epoch {}, run lease {}, {} events", seen.epoch.0, seen.run_lease.0, seen.events),
+                database = format!(
+                    "fleet epoch {}, run lease {}, {} events",
+                    fleet.epoch.0, fleet.run_lease.0, fleet.events
+                ),
+                seen = format!(
+                    "fleet epoch {}, run lease {}, {} events",
+                    seen.epoch.0, seen.run_lease.0, seen.events
+                ),
                 "the database is an older copy of the one that was here before: it was restored from a backup"
             );
-            fleet = core.restored(seen.epoch, "the database is older than this controller remembers it").await?;
+            fleet =
+                core.restored(seen.epoch, "the database is older than this controller remembers it").await?;
         }
         self.keep(&fleet);
         Ok(())

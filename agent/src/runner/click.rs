@@ -286,7 +286,9 @@ async fn count_again(ready: &mut Ready, receipt: &mut Receipt) {
             receipt.trail.new_items = new.take(NEW_NAMED).collect();
             receipt.trail.count_after = scan.complete().then_some(scan.items.len());
         }
-        Err(failure) => tracing::warn!(%failure, "the account's own listings were not counted after the click"),
+        Err(failure) => {
+            tracing::warn!(%failure, "the account's own listings were not counted after the click")
+        }
     }
 }
 

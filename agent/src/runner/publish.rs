@@ -92,7 +92,8 @@ async fn prepare_awake(run: &Run, desk: &mut Desk, task: &PublishTask) -> Result
         }
         run.confirmed().await?;
     }
-    let message = "the PC fell asleep again and again while the form was being filled; it is tried again later";
+    let message =
+        "the PC fell asleep again and again while the form was being filled; it is tried again later";
     Err(Failure::new(FailureClass::TimedOut, "prepare", message).into())
 }
 

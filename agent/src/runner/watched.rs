@@ -59,7 +59,8 @@ impl Run {
         let waiting = async {
             let wakes = self.guard.wake.count();
             let mut confirmed = self.kit.confirmed.clone();
-            let answer = tokio::time::timeout(CONFIRM_WITHIN, confirmed.wait_for(|last| last.wakes >= wakes)).await;
+            let answer =
+                tokio::time::timeout(CONFIRM_WITHIN, confirmed.wait_for(|last| last.wakes >= wakes)).await;
             match answer {
                 Ok(Ok(last)) if last.runs.as_ref().is_none_or(|runs| runs.contains(&self.key())) => {
                     self.guard.seen.store(last.wakes, Ordering::Release);

@@ -130,23 +130,19 @@ pub fn inbound(message: v1::OpenResponse) -> Result<Option<Inbound>, Violations>
     let v1::OpenResponse { frame } = message;
     let Some(frame) = frame else { return Ok(None) };
     Ok(Some(match frame {
-        Response::Welcome(v1::Welcome {
-            session_epoch,
-            heartbeat_interval,
-            fleet_epoch,
-            recount,
-            kept,
-        }) => Inbound::Welcome {
-            epoch: SessionEpoch(session_epoch),
-            fleet: FleetEpoch(fleet_epoch),
-            recount,
-            kept: kept
-                .map(|kept| kept.runs.into_iter().map(|run| run_key(Some(run))).collect::<Result<_, _>>())
-                .transpose()?,
-            heartbeat: duration(heartbeat_interval)
-                .filter(|interval| !interval.is_zero())
-                .unwrap_or(tradepost_domain::agent::HEARTBEAT),
-        },
+        Response::Welcome(v1::Welcome { session_epoch, heartbeat_interval, fleet_epoch, recount, kept }) => {
+            Inbound::Welcome {
+                epoch: SessionEpoch(session_epoch),
+                fleet: FleetEpoch(fleet_epoch),
+                recount,
+                kept: kept
+                    .map(|kept| kept.runs.into_iter().map(|run| run_key(Some(run))).collect::<Result<_, _>>())
+                    .transpose()?,
+                heartbeat: duration(heartbeat_interval)
+                    .filter(|interval| !interval.is_zero())
+                    .unwrap_or(tradepost_domain::agent::HEARTBEAT),
+            }
+        }
         Response::Dispatch(message) => {
             let run = run_key(message.run.clone())?;
             match dispatch(run, *message) {

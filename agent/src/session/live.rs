@@ -222,7 +222,9 @@ impl Live {
                         tracing::info!(epoch = epoch.0, fleet = fleet.0, "connected to the controller");
                     }
                     Action::Recount => {
-                        tracing::warn!("the controller's database is an older copy: it is told what the journal knows");
+                        tracing::warn!(
+                            "the controller's database is an older copy: it is told what the journal knows"
+                        );
                         unsent.extend(recount(self.journal.state().told()));
                     }
                     Action::Leave { retry_after, reason } => {

@@ -451,3 +451,34 @@ async fn a_refused_listing_is_definite_and_a_headless_agent_without_password_ask
     stage.strike().await;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_limit_is_definite_and_an_error_is_uncertain_or_found() -> Result<()> {
+    let stage = Stage::with_password().await?;
+    let cases: [(serde_json::Value, usize, &str); 4] = [
+        (json!({ "limit_reached": true }), 0, "not clicked: limit_reached"),
+        (json!({ "error_before_commit": true }), 0, "uncertain"),
+        (json!({ "error_after_commit": true }), 1, "confirmed"),
+        (json!({ "accept_then_drop": true, "delayed_visibility_ms": 60_000 }), 2, "uncertain"),
+    ];
+    for (n, (fault, items, expected)) in (1_i64..).zip(cases) {
+        let key = run(u128::try_from(n)?, n);
+        stage.controller.with(|heard| heard.settled.clear());
+        stage.site.control(json!({ "reset": true })).await?;
+        stage.site.control(json!({ "next": fault })).await?;
+        stage.begin(key, Kind::Publish).await?;
+        let ending = stage.controller.ending(key).await;
+        let told = match (stage.outcome()?, ending) {
+            (Outcome::Confirmed(_), Ending::Succeeded) => "confirmed".to_owned(),
+            (Outcome::NotClicked(_), Ending::Failed(failure)) => {
+                format!("not clicked: {}", failure.class.name())
+            }
+            (Outcome::Uncertain(_), Ending::Failed(_)) => "uncertain".to_owned(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!((told.as_str(), stage.site.items().await?), (expected, items), "{fault}");
+    }
+    stage.is_tidy()?;
+    stage.strike().await;
+    Ok(())
+}

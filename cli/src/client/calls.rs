@@ -307,8 +307,7 @@ impl Client {
 
     /// Has the agent look as soon as it can.
     pub(crate) async fn request_look(&self, id: String) -> Result<model::Posting> {
-        let answer =
-            call!(self, Harmless, PostingServiceClient.request_look(v1::RequestLookRequest { id }))?;
+        let answer = call!(self, Harmless, PostingServiceClient.request_look(v1::RequestLookRequest { id }))?;
         convert::posting(convert::present(answer.posting, "posting")?)
     }
 

@@ -142,7 +142,8 @@ async fn show(client: &Client, output: &Output, account: &Account) -> Result<()>
             .await
             .map_or_else(|_| id.to_owned(), |agent| format!("{} ({id})", agent.name)),
     };
-    let when_absent = if account.auto_republish { "posted again by itself, twice at most" } else { "you are asked" };
+    let when_absent =
+        if account.auto_republish { "posted again by itself, twice at most" } else { "you are asked" };
     output.one(account, &account.id, || {
         text::record(
             output,

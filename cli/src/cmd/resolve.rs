@@ -80,7 +80,10 @@ async fn tell(client: &Client, output: &Output, posting: &Posting, save: Option<
     save_all(client, output, posting, &looks, &folder).await?;
     output.say(&output.message_tone("What to check by hand:", Tone::Strong));
     output.say(&format!("  1. Open {address} as the account {name:?}, and go to its own listings: active, in review, sold, drafts."));
-    output.say(&format!("  2. Look for {title:?} with the price of the listing, made at about {}.", text::absolute(posting.updated_at)));
+    output.say(&format!(
+        "  2. Look for {title:?} with the price of the listing, made at about {}.",
+        text::absolute(posting.updated_at)
+    ));
     output.say("  3. Is it there: copy the address of its own page. Is it there twice: delete one of them on the site first.");
     Ok(())
 }

@@ -30,6 +30,14 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Jobs are counted this often.
 const COUNT: Duration = Duration::from_secs(10);
 
+// A dead agent's job leaves Running at most 35 s after the last sign of life, whenever a controller runs or is started: at
+// the end of its lease, and one (late) round of the sweep or the grace after a start later; the rest is for the round itself.
+const _: () = {
+    let longest_round = SWEEP.as_millis() * 11 / 10;
+    let later = if longest_round > GRACE.as_millis() { longest_round } else { GRACE.as_millis() };
+    assert!(tradepost_domain::job::LEASE.as_millis() + later <= 33_000);
+};
+
 /// When leases of a time before this process may be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grace {

@@ -24,7 +24,12 @@ impl Core {
     }
 
     /// The same, as far as one agent is concerned: it knows of something that the database has forgotten.
-    pub(super) async fn restored_before(&self, agent: AgentId, known: FleetEpoch, what: &str) -> Result<Fleet> {
+    pub(super) async fn restored_before(
+        &self,
+        agent: AgentId,
+        known: FleetEpoch,
+        what: &str,
+    ) -> Result<Fleet> {
         tracing::error!(%agent, what, "the database is older than what an agent knows: it was restored from a backup");
         let reason = format!("an agent knows of more than the database: {what}");
         self.begin(NewFleetEpoch { after: known, agent: Some(agent), reason }).await
@@ -48,7 +53,9 @@ impl Core {
                 match decided {
                     Ok(_) => settled += 1,
                     // What is left is found by the report's deadline.
-                    Err(error) => tracing::warn!(intent = %intent.id, %error, "an open permit of an older copy waits"),
+                    Err(error) => {
+                        tracing::warn!(intent = %intent.id, %error, "an open permit of an older copy waits")
+                    }
                 }
             }
             if armed.len() < usize::try_from(ROUND).unwrap_or(usize::MAX) || settled == 0 {
@@ -61,7 +68,9 @@ impl Core {
     pub(super) async fn recognise(&self, agent: AgentId, known: &Knowledge) -> Result<FleetEpoch> {
         let fleet = self.store.fleet().await?;
         // Who may not attach is told so by the attachment.
-        let Some(Agent { epoch: given, .. }) = self.store.find_agent(agent).await? else { return Ok(fleet.epoch) };
+        let Some(Agent { epoch: given, .. }) = self.store.find_agent(agent).await? else {
+            return Ok(fleet.epoch);
+        };
         if !known.is_plausible(fleet.epoch) {
             return Err(Error::new(
                 Reason::AgentAhead,
@@ -96,7 +105,8 @@ impl Core {
         if known.vouches_since(owed.known_lease) {
             tracing::info!(%agent, epoch = owed.epoch.0, "an agent's journal vouches for what the restored copy has forgotten");
         } else {
-            let why = "the database was restored from a backup, and this agent's journal does not reach back to it";
+            let why =
+                "the database was restored from a backup, and this agent's journal does not reach back to it";
             self.doubt(agent, None, &owed, why).await?;
         }
         Ok(self.store.record_recount(agent, owed.epoch).await?)
@@ -115,8 +125,7 @@ impl Core {
         );
         let mut after = None;
         loop {
-            let round =
-                self.store.list_unarmed_intents(agent, account, owed.begun_at, after, ROUND).await?;
+            let round = self.store.list_unarmed_intents(agent, account, owed.begun_at, after, ROUND).await?;
             for (intent, workspace, posting) in &round {
                 let decided = self
                     .decide(*workspace, *posting, |publication, _| {
@@ -125,7 +134,9 @@ impl Core {
                     })
                     .await;
                 match decided {
-                    Ok(_) => tracing::warn!(%posting, %agent, "a posting of a restored copy waits for a person"),
+                    Ok(_) => {
+                        tracing::warn!(%posting, %agent, "a posting of a restored copy waits for a person")
+                    }
                     Err(error) if error.kind() == Kind::FailedPrecondition => {}
                     Err(error) => return Err(error),
                 }

@@ -190,8 +190,7 @@ impl Core {
             tradepost_store::JobFilter { state: Some(state), account: Some(publication.posting.account) };
         let page = PageRequest { limit: 200, after: None };
         let jobs = self.store.list_jobs(publication.posting.workspace, filter, page).await?;
-        let ours =
-            |job: &Job| job.kind == job::Kind::Reconcile && job.intent == Some(publication.intent.id);
+        let ours = |job: &Job| job.kind == job::Kind::Reconcile && job.intent == Some(publication.intent.id);
         Ok(jobs.rows.into_iter().find(ours))
     }
 

@@ -81,11 +81,7 @@ impl Connection {
         }
     }
 
-    async fn run(
-        &self,
-        mut inbound: Streaming<v1::OpenRequest>,
-        begun: &mut Begun,
-    ) -> Option<Status> {
+    async fn run(&self, mut inbound: Streaming<v1::OpenRequest>, begun: &mut Begun) -> Option<Status> {
         let mut state = State::default();
         let age = tokio::time::sleep(AGE.mul_f64(0.9 + 0.2 * self.core.ids.unit()));
         tokio::pin!(age);
@@ -187,8 +183,12 @@ impl Connection {
         );
         self.tell(&reconciled.forget, &reconciled.cancel);
         if owes_recount {
-            let pending =
-                Pending { epoch, slots: greeting.slots, keep: reconciled.keep, knowledge: greeting.knowledge };
+            let pending = Pending {
+                epoch,
+                slots: greeting.slots,
+                keep: reconciled.keep,
+                knowledge: greeting.knowledge,
+            };
             return Ok(Begun { epoch: Some(epoch), pending: Some(pending) });
         }
         // Only now jobs may be claimed for it: before, none of its rows can be a dispatch under way.

@@ -5,6 +5,7 @@
 mod access;
 mod agent;
 mod input;
+mod looks;
 mod recovery;
 mod restore;
 mod system;

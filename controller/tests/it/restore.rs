@@ -217,10 +217,9 @@ async fn a_click_whose_list_of_listings_is_forgotten_waits_for_a_person() -> Res
 }
 
 #[tokio::test]
-async fn an_agent_whose_journal_was_silent_goes_on_and_one_that_cannot_vouch_waits_for_a_person() -> Result<()> {
-    for (whole_since, state) in
-        [(0, v1::PostingState::Running), (i64::MAX, v1::PostingState::NeedsHuman)]
-    {
+async fn an_agent_whose_journal_was_silent_goes_on_and_one_that_cannot_vouch_waits_for_a_person() -> Result<()>
+{
+    for (whole_since, state) in [(0, v1::PostingState::Running), (i64::MAX, v1::PostingState::NeedsHuman)] {
         let mut scene = Scene::set(TestDatabase::sqlite()?).await?;
         let backup = scene.system.back_up().await?;
         scene.next_posting().await?;
@@ -378,7 +377,11 @@ async fn the_command_for_other_means_begins_a_new_life_on_postgresql() -> Result
     let (stream, ..) = scene.arm().await?;
     drop(stream);
     let config = scene.system.config();
-    assert!(app::backup(&config, std::path::Path::new("/nowhere")).await.is_err_and(|error| error.to_string().contains("pg_dump")));
+    assert!(
+        app::backup(&config, std::path::Path::new("/nowhere"))
+            .await
+            .is_err_and(|error| error.to_string().contains("pg_dump"))
+    );
     scene.system.stop().await?;
     let surroundings = Surroundings { clock: scene.system.clock.clone(), ..Surroundings::of_system() };
     let fleet = app::bump_fleet_epoch(&config, &surroundings, FleetEpoch(6), "a test").await?;

@@ -228,6 +228,22 @@ impl User {
         answer.into_inner().account.context("an account")
     }
 
+    pub(crate) async fn revoke(&self, agent: &str) -> Result<()> {
+        let request = self.request(v1::RevokeAgentRequest { id: agent.into() });
+        AgentServiceClient::new(self.channel.clone()).revoke_agent(request).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn auto_republish(&self, account: &str, on: bool) -> Result<v1::Account> {
+        let request = self.request(v1::UpdateAccountRequest {
+            id: account.into(),
+            etag: String::new(),
+            auto_republish: Some(on),
+        });
+        let answer = AccountServiceClient::new(self.channel.clone()).update_account(request).await?;
+        answer.into_inner().account.context("an account")
+    }
+
     pub(crate) async fn bind(&self, account: &str, agent: &str) -> Result<v1::Account> {
         let request = self.request(v1::BindAccountRequest {
             id: account.into(),
@@ -241,7 +257,8 @@ impl User {
     /// Waits for an event of that kind in the feed.
     pub(crate) async fn event(&self, kind: &str) -> Result<v1::Event> {
         wait::until(&format!("event {kind}"), DEADLINE, || async {
-            let request = self.request(v1::ListEventsRequest { limit: 1_000, ..v1::ListEventsRequest::default() });
+            let request =
+                self.request(v1::ListEventsRequest { limit: 1_000, ..v1::ListEventsRequest::default() });
             let mut service = EventServiceClient::new(self.channel.clone());
             let answer = service.list_events(request).await.map_err(|error| error.to_string())?;
             let mut events = answer.into_inner().events;

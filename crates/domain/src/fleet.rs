@@ -87,8 +87,7 @@ impl Fleet {
     /// counters: a later one has begun anew.
     pub fn is_older_than(&self, seen: &Self) -> bool {
         let behind = self.run_lease < seen.run_lease || self.events < seen.events;
-        self.database == seen.database
-            && (self.epoch < seen.epoch || self.epoch == seen.epoch && behind)
+        self.database == seen.database && (self.epoch < seen.epoch || self.epoch == seen.epoch && behind)
     }
 
     /// Whether an agent that was last given the stream `given` by this database knows of something that the database has
@@ -182,7 +181,10 @@ mod tests {
         let (fleet, given) = (fleet(0, 5, 10), SessionEpoch(3));
         assert!(fleet.lacks(given, &known(false), |_| None), "the permit is forgotten");
         assert!(!fleet.lacks(given, &known(false), |_| Some(publish::State::Unknown)));
-        assert!(fleet.lacks(given, &known(true), |_| Some(publish::State::Armed)), "its outcome is forgotten");
+        assert!(
+            fleet.lacks(given, &known(true), |_| Some(publish::State::Armed)),
+            "its outcome is forgotten"
+        );
         assert!(!fleet.lacks(given, &known(true), |_| Some(publish::State::Confirmed)));
         assert!(fleet.lacks(SessionEpoch(2), &known(true), |_| Some(publish::State::Confirmed)));
         let later = Fleet { epoch: FleetEpoch(1), run_lease: RunLease(1 << 40), ..fleet };
@@ -192,7 +194,10 @@ mod tests {
     #[test]
     fn numbers_of_another_installation_are_not_believed() {
         let lease = |number| Knowledge { run_lease: RunLease(number), ..Knowledge::fresh() };
-        assert!(lease(5).is_plausible(FleetEpoch(0)) && lease(FleetEpoch(3).first_number()).is_plausible(FleetEpoch(0)));
+        assert!(
+            lease(5).is_plausible(FleetEpoch(0))
+                && lease(FleetEpoch(3).first_number()).is_plausible(FleetEpoch(0))
+        );
         assert!(!lease(i64::MAX).is_plausible(FleetEpoch(0)) && !lease(-1).is_plausible(FleetEpoch(0)));
     }
 

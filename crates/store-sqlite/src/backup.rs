@@ -95,7 +95,9 @@ impl Restoring {
         if replaced {
             fold_log(&self.place).await;
             let linked = fs::hard_link(&self.place, &kept);
-            linked.or_else(|_| fs::copy(&self.place, &kept).map(drop)).map_err(|error| cannot("keep", &kept, &error))?;
+            linked
+                .or_else(|_| fs::copy(&self.place, &kept).map(drop))
+                .map_err(|error| cannot("keep", &kept, &error))?;
             // What a damaged file could not take in of its log belongs to it, and not to the copy.
             for part in ["-wal", "-shm"] {
                 let (from, to) = (beside(&self.place, part), beside(&kept, part));
@@ -125,11 +127,9 @@ async fn copy(from: &Path, to: &Path) -> Result<u64, Error> {
         return Err(Error::Setup(format!("{} is no database of this program", from.display())));
     }
     let target = to.to_str().ok_or_else(|| Error::Setup(format!("{} is no readable name", to.display())))?;
-    sqlx::query("VACUUM INTO $1")
-        .bind(target)
-        .execute(&mut conn)
-        .await
-        .map_err(|error| Error::Setup(format!("cannot copy {} to {}: {error}", from.display(), to.display())))?;
+    sqlx::query("VACUUM INTO $1").bind(target).execute(&mut conn).await.map_err(|error| {
+        Error::Setup(format!("cannot copy {} to {}: {error}", from.display(), to.display()))
+    })?;
     drop(conn.close().await);
     let mut conn = reader(to).await?;
     let verdict = sqlx::query_scalar::<_, String>("PRAGMA integrity_check(1)")

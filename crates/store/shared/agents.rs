@@ -11,8 +11,8 @@ use tradepost_store::{
 };
 use uuid::Uuid;
 
-use super::rows::agents;
 use super::fleet::newest_epoch;
+use super::rows::agents;
 use super::{AgentRow, Fault, Tx, page};
 use crate::backend::{Backend, Conn};
 use crate::dialect;

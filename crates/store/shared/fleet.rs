@@ -67,10 +67,7 @@ impl Fleets for Backend {
         .await
     }
 
-    async fn permit_states(
-        &self,
-        permits: &[PermitId],
-    ) -> Result<HashMap<PermitId, publish::State>, Error> {
+    async fn permit_states(&self, permits: &[PermitId]) -> Result<HashMap<PermitId, publish::State>, Error> {
         if permits.is_empty() {
             return Ok(HashMap::new());
         }
@@ -179,9 +176,8 @@ pub(super) async fn newest_epoch(conn: &mut Conn) -> Result<FleetEpoch, Fault> {
 }
 
 async fn fleet(conn: &mut Conn) -> Result<Fleet, Fault> {
-    let database = sqlx::query_scalar!(r#"SELECT database_id AS "id!: Uuid" FROM fleet"#)
-        .fetch_one(&mut *conn)
-        .await?;
+    let database =
+        sqlx::query_scalar!(r#"SELECT database_id AS "id!: Uuid" FROM fleet"#).fetch_one(&mut *conn).await?;
     let events = sqlx::query_scalar!(
         r#"SELECT CAST(coalesce(sum(event_seq), 0) AS bigint) AS "events!: i64" FROM workspaces"#
     )
@@ -211,12 +207,9 @@ async fn begin(mut tx: Tx<'_>, new: NewFleetEpoch, now: Timestamp) -> Result<Fle
     .await?;
     dialect::raise_leases(tx.conn, RunLease(epoch.first_number())).await?;
     if new.agent.is_none() {
-        sqlx::query!(
-            "UPDATE agents SET session_epoch = $1 WHERE session_epoch < $1",
-            epoch.first_number(),
-        )
-        .execute(&mut *tx.conn)
-        .await?;
+        sqlx::query!("UPDATE agents SET session_epoch = $1 WHERE session_epoch < $1", epoch.first_number(),)
+            .execute(&mut *tx.conn)
+            .await?;
     }
     let concerned = sqlx::query_scalar!(
         r#"SELECT w.id AS "id!: Uuid" FROM workspaces w

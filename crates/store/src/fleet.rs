@@ -46,10 +46,7 @@ pub trait Fleets: Send + Sync {
     async fn find_owed(&self, agent: AgentId) -> Result<Option<Owed>, Error>;
 
     /// How the intents of these permits stand; permits that no intent has are left out.
-    async fn permit_states(
-        &self,
-        permits: &[PermitId],
-    ) -> Result<HashMap<PermitId, publish::State>, Error>;
+    async fn permit_states(&self, permits: &[PermitId]) -> Result<HashMap<PermitId, publish::State>, Error>;
 
     /// The agent has told what its journal holds, for lives up to `epoch`.
     async fn record_recount(&self, agent: AgentId, epoch: FleetEpoch) -> Result<(), Error>;

@@ -41,7 +41,8 @@ pub use self::page::{Cursor, PageRequest, Slice};
 pub use self::photos::Photos;
 pub use self::wake::{Hint, WakeHints};
 pub use self::work::{
-    Change, ChangeLook, ChangeReceipt, Claim, EpochGuard, JobFilter, PostingFilter, Step, StepStatus, StoredStep, Work,
+    Change, ChangeLook, ChangeReceipt, Claim, EpochGuard, JobFilter, PostingFilter, Step, StepStatus,
+    StoredStep, Work,
 };
 
 /// A whole store.

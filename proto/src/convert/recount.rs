@@ -2,9 +2,7 @@
 
 use tradepost_domain::field::Violations;
 use tradepost_domain::fleet::{FleetEpoch, Knowledge, KnownPermit, PERMITS_TOLD};
-use tradepost_domain::id::{
-    AgentId, ContentHash, IntentId, JobId, PermitId, RunLease, SessionEpoch,
-};
+use tradepost_domain::id::{AgentId, ContentHash, IntentId, JobId, PermitId, RunLease, SessionEpoch};
 use tradepost_domain::posting::Receipt;
 
 use super::{id, job, posting};

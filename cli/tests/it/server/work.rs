@@ -61,7 +61,10 @@ impl v1::posting_service_server::PostingService for Fake {
         Err(unscripted())
     }
 
-    async fn request_look(&self, request: Request<v1::RequestLookRequest>) -> Answer<v1::RequestLookResponse> {
+    async fn request_look(
+        &self,
+        request: Request<v1::RequestLookRequest>,
+    ) -> Answer<v1::RequestLookResponse> {
         self.check(&request)?;
         Ok(Response::new(v1::RequestLookResponse { posting: Some(self.posting()) }))
     }

@@ -84,7 +84,11 @@ pub(super) fn told(publication: &Publication, told: Told, now: Timestamp) -> Res
 }
 
 /// Nobody can vouch that the posting was not published after the backup was made.
-pub(super) fn doubted(publication: &Publication, reason: String, now: Timestamp) -> Result<Stepped, Rejected> {
+pub(super) fn doubted(
+    publication: &Publication,
+    reason: String,
+    now: Timestamp,
+) -> Result<Stepped, Rejected> {
     let Publication { job, intent, .. } = publication;
     match intent.state {
         State::Preparing | State::Prepared if !job.state.is_terminal() => Ok(ask(job, intent, reason, now)),
@@ -95,8 +99,7 @@ pub(super) fn doubted(publication: &Publication, reason: String, now: Timestamp)
 fn unknown(job: &Job, intent: &Intent, reason: String, now: Timestamp) -> Stepped {
     let failure = Failure::new(FailureClass::Uncertain, STEP, reason.clone());
     let job = moved(job, job::State::Uncertain, failure, now);
-    let intent =
-        Intent { state: State::Unknown, reason: Some(reason), updated_at: now, ..intent.clone() };
+    let intent = Intent { state: State::Unknown, reason: Some(reason), updated_at: now, ..intent.clone() };
     (job, intent, vec![Effect::LookAfter(crate::reconcile::SCHEDULE[0])])
 }
 
