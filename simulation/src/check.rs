@@ -12,7 +12,6 @@ use tradepost_domain::publish::{self, Intent, PERMIT_TTL};
 use tradepost_store::model::View;
 
 use crate::agent::Machine;
-use crate::plan::Bug;
 use crate::site::{Item, Maker};
 use crate::world::{World, lock};
 
@@ -180,7 +179,10 @@ impl Ledger {
         };
         if posting.state != state_of(job.state, intent.state) {
             world.violation(|| {
-                format!("posting {} is {:?} with {:?}/{:?}", posting.id, posting.state, job.state, intent.state)
+                format!(
+                    "posting {} is {:?} with {:?}/{:?}",
+                    posting.id, posting.state, job.state, intent.state
+                )
             });
         }
         if posting.state == posting::State::Published && rows.receipt(intent.id).is_none() {
@@ -202,7 +204,9 @@ fn unrecoverable(rows: View<'_>, job: &Job) -> Option<&'static str> {
         job::State::Uncertain => {
             let intent = rows.intent(job.intent?)?;
             let looks = rows.jobs().filter(|other| {
-                other.kind == job::Kind::Reconcile && other.intent == Some(intent.id) && !other.state.is_terminal()
+                other.kind == job::Kind::Reconcile
+                    && other.intent == Some(intent.id)
+                    && !other.state.is_terminal()
             });
             match (intent.state, looks.count()) {
                 (publish::State::Armed, 0) => None,
@@ -251,7 +255,9 @@ pub fn final_check(world: &World) {
                     && other.removed_at.is_none_or(|at| at > item.made_at)
             };
             if let Some(other) = ledger.iter().find(again) {
-                world.violation(|| format!("DUPLICATE {} and {} of posting {}", other.id, item.id, form.posting));
+                world.violation(|| {
+                    format!("DUPLICATE {} and {} of posting {}", other.id, item.id, form.posting)
+                });
             }
         }
         if item.visible_at > now {
@@ -271,7 +277,9 @@ fn compare(world: &World, rows: View<'_>, posting: &Posting, ledger: &[Item]) {
             world.count("a posting ends published");
             let item = posting.item.as_ref().map(|item| item.item_id.as_str());
             let Some(made) = ours.iter().find(|made| Some(made.id.as_str()) == item) else {
-                world.violation(|| format!("posting {} is published as {item:?}, which is not its own", posting.id));
+                world.violation(|| {
+                    format!("posting {} is published as {item:?}, which is not its own", posting.id)
+                });
                 return;
             };
             if made.account != posting.account {
@@ -298,8 +306,5 @@ fn compare(world: &World, rows: View<'_>, posting: &Posting, ledger: &[Item]) {
     }
     if shown > 1 {
         world.violation(|| format!("DUPLICATE posting {} is {shown} times on the site", posting.id));
-    }
-    if world.has(Bug::IgnoreEpochGuard) {
-        world.count("checked with a bug");
     }
 }

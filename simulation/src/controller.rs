@@ -212,7 +212,8 @@ impl Stream {
         let mut attached = None;
         let why = self.run(inbound, &mut attached).await;
         let Connection { core, sessions, agent, .. } = &self.connection;
-        self.world.say(|| format!("controller {}: stream {attached:?} of {agent} ends: {why}", self.controller));
+        self.world
+            .say(|| format!("controller {}: stream {attached:?} of {agent} ends: {why}", self.controller));
         if let Some(epoch) = attached {
             sessions.remove(*agent, epoch);
             drop(core.detach(*agent, epoch).await);
@@ -243,7 +244,8 @@ impl Stream {
                 }
                 if began {
                     let agent = self.connection.agent;
-                    self.world.say(|| format!("controller {}: {agent} attached as {attached:?}", self.controller));
+                    self.world
+                        .say(|| format!("controller {}: {agent} attached as {attached:?}", self.controller));
                 }
             }
         }

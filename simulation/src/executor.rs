@@ -143,7 +143,8 @@ impl Executor {
                 self.ready.push(id);
             }
             for process in killed {
-                let of_process = |(id, waiting): (&u64, &Waiting)| (waiting.process == process).then_some(*id);
+                let of_process =
+                    |(id, waiting): (&u64, &Waiting)| (waiting.process == process).then_some(*id);
                 let ended: Vec<u64> = self.tasks.iter().filter_map(of_process).collect();
                 for id in ended {
                     // Dropping may wake or even end others: the state is not locked here.
@@ -161,7 +162,8 @@ impl Executor {
         if !self.held.is_empty() {
             let state = lock(&self.handle.state);
             let tasks = &self.tasks;
-            let still = |id: &u64| tasks.get(id).is_some_and(|waiting| state.frozen.contains(&waiting.process));
+            let still =
+                |id: &u64| tasks.get(id).is_some_and(|waiting| state.frozen.contains(&waiting.process));
             let (held, thawed): (Vec<u64>, Vec<u64>) = self.held.drain(..).partition(still);
             self.held = held;
             self.ready.extend(thawed);

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use tradepost_domain::account::{Account, Site};
 use tradepost_domain::id::{
-    AccountId, AgentId, ContentHash, EnrolmentTokenId, ListingId, PhotoId, TokenId, UserId, Version, WorkspaceId,
+    AccountId, AgentId, ContentHash, EnrolmentTokenId, ListingId, PhotoId, TokenId, UserId, Version,
+    WorkspaceId,
 };
 use tradepost_domain::listing::{Condition, Content, Listing};
 use tradepost_domain::money::Money;
 use tradepost_domain::photo::{MediaType, Photo};
 use tradepost_store::model::Model;
 use tradepost_store::{
-    Accounts, Agents, Auth, Error, Listings, NewAgent, NewEnrolmentToken, NewToken, NewUser, Photos, Principal,
-    Redeemed, Role,
+    Accounts, Agents, Auth, Error, Listings, NewAgent, NewEnrolmentToken, NewToken, NewUser, Photos,
+    Principal, Redeemed, Role,
 };
 use uuid::Uuid;
 
@@ -94,8 +95,7 @@ async fn person(store: &Model, ids: &mut Numbers, number: usize) -> Result<Princ
         workspace: WorkspaceId(ids.next()),
         workspace_name: format!("workspace {number}"),
     };
-    let token =
-        NewToken { id: TokenId(ids.next()), name: String::new(), hash: ids.hash(), expires_at: None };
+    let token = NewToken { id: TokenId(ids.next()), name: String::new(), hash: ids.hash(), expires_at: None };
     Ok(store.add_user_token(user, token, START).await?.0)
 }
 

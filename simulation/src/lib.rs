@@ -28,6 +28,6 @@ pub mod people;
 pub mod plan;
 pub mod simulate;
 pub mod site;
-pub mod storm;
 pub mod store;
+pub mod storm;
 pub mod world;

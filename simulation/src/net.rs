@@ -69,10 +69,8 @@ pub struct Inlet<T> {
 
 /// A direction of a stream along `route`.
 pub fn pipe<T>(world: &Arc<World>, route: Route) -> (Outlet<T>, Inlet<T>) {
-    let pipe = Arc::new((
-        Mutex::new(Pipe { frames: VecDeque::new(), ended: None, unread: false }),
-        Notify::new(),
-    ));
+    let pipe =
+        Arc::new((Mutex::new(Pipe { frames: VecDeque::new(), ended: None, unread: false }), Notify::new()));
     let outlet = Outlet { world: Arc::clone(world), pipe: Arc::clone(&pipe) };
     (outlet, Inlet { world: Arc::clone(world), route, pipe })
 }
@@ -139,11 +137,7 @@ impl<T> Drop for Inlet<T> {
 }
 
 /// Gives up on `work` after `limit`.
-pub async fn within<T>(
-    world: &World,
-    limit: Duration,
-    work: impl Future<Output = T> + Send,
-) -> Option<T> {
+pub async fn within<T>(world: &World, limit: Duration, work: impl Future<Output = T> + Send) -> Option<T> {
     match select(Box::pin(work), world.exec.sleep(limit)).await {
         Either::Left((value, _)) => Some(value),
         Either::Right(_) => None,

@@ -85,13 +85,13 @@ async fn post(world: &Arc<World>, fleet: &Fleet, number: usize) {
     let (Some((_, listing)), Some(owner)) = (world.exec.pick(&ours), owner(fleet, account.workspace)) else {
         return;
     };
-    let (listing, priority, again) =
-        (*listing, [0, 0, 10][world.exec.below(3)], world.exec.chance(0.3));
+    let (listing, priority, again) = (*listing, [0, 0, 10][world.exec.below(3)], world.exec.chance(0.3));
     for _ in 0..20 {
         let Some(name) = request(&format!("post-{number}")) else { return };
         let new = NewPosting { request: name, listing, account: account.id, priority, again };
         let caller = owner.clone();
-        let done = ask(world, "create_posting", move |core| async move { core.create_posting(&caller, new).await });
+        let done =
+            ask(world, "create_posting", move |core| async move { core.create_posting(&caller, new).await });
         match done.await {
             Some(Ok(posting)) => {
                 world.say(|| format!("people: posting {} of {listing} on {}", posting.id, account.id));
@@ -120,11 +120,23 @@ async fn wish(world: &Arc<World>, fleet: &Fleet, number: usize) {
     match world.exec.below(5) {
         0 | 1 => {
             world.count("a person cancels");
-            drop(ask(world, "cancel_posting", move |core| async move { core.cancel_posting(&caller, posting).await }).await);
+            drop(
+                ask(world, "cancel_posting", move |core| async move {
+                    core.cancel_posting(&caller, posting).await
+                })
+                .await,
+            );
         }
         2 => {
             world.count("a person retries");
-            drop(ask(world, "retry_posting", move |core| async move { core.retry_posting(&caller, posting).await }).await);
+            drop(
+                ask(
+                    world,
+                    "retry_posting",
+                    move |core| async move { core.retry_posting(&caller, posting).await },
+                )
+                .await,
+            );
         }
         3 => {
             if let Some(account) = world.exec.pick(&fleet.accounts).cloned() {
@@ -139,20 +151,33 @@ async fn sign_in(world: &Arc<World>, fleet: &Fleet, account: &Account, name: &st
     let (Some(caller), Some(request)) = (owner(fleet, account.workspace), request(name)) else { return };
     let id = account.id;
     world.count("a person signs in");
-    drop(ask(world, "login_account", move |core| async move { core.login_account(&caller, &request, id).await }).await);
+    drop(
+        ask(
+            world,
+            "login_account",
+            move |core| async move { core.login_account(&caller, &request, id).await },
+        )
+        .await,
+    );
 }
 
 /// Moves an account to another agent of its workspace.
 async fn rebind(world: &Arc<World>, fleet: &Fleet) {
     let Some(account) = world.exec.pick(&fleet.accounts).cloned() else { return };
-    let ours: Vec<_> =
-        fleet.agents.iter().filter(|(workspace, _)| *workspace == account.workspace).collect();
+    let ours: Vec<_> = fleet.agents.iter().filter(|(workspace, _)| *workspace == account.workspace).collect();
     let (Some((_, agent)), Some(caller)) = (world.exec.pick(&ours), owner(fleet, account.workspace)) else {
         return;
     };
     let (agent, id) = (*agent, account.id);
     world.count("an account is bound to another agent");
-    drop(ask(world, "bind_account", move |core| async move { core.bind_account(&caller, id, agent, None).await }).await);
+    drop(
+        ask(
+            world,
+            "bind_account",
+            move |core| async move { core.bind_account(&caller, id, agent, None).await },
+        )
+        .await,
+    );
 }
 
 /// Signs in wherever a job waits for that.
@@ -166,7 +191,8 @@ pub async fn sign_in_where_asked(world: Arc<World>, fleet: Fleet, round: usize) 
     });
     for account in &fleet.accounts {
         if waiting.contains(&account.id) {
-            sign_in(&world, &fleet, account, &format!("calm-{round}-{}", account.id.0.as_u128() % 1000)).await;
+            sign_in(&world, &fleet, account, &format!("calm-{round}-{}", account.id.0.as_u128() % 1000))
+                .await;
         }
     }
 }
@@ -184,10 +210,20 @@ pub async fn answer_questions(world: Arc<World>, fleet: Fleet) {
             let finding = truth(&world, posting);
             world.count("a person resolves a posting");
             world.say(|| format!("people: resolve {posting}: {finding:?}"));
-            drop(ask(&world, "resolve_posting", move |core| async move { core.resolve_posting(&caller, posting, finding).await }).await);
+            drop(
+                ask(&world, "resolve_posting", move |core| async move {
+                    core.resolve_posting(&caller, posting, finding).await
+                })
+                .await,
+            );
         } else {
             world.count("a person lets a posting go on");
-            drop(ask(&world, "retry_posting", move |core| async move { core.retry_posting(&caller, posting).await }).await);
+            drop(
+                ask(&world, "retry_posting", move |core| async move {
+                    core.retry_posting(&caller, posting).await
+                })
+                .await,
+            );
         }
     }
 }

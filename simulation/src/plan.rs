@@ -127,9 +127,8 @@ impl Plan {
         let seconds = Duration::from_secs;
         // Each kind of fault is in about half of the seeds.
         let rate = |most: f64| if draw.chance(0.5) { most * draw.unit() } else { 0.0 };
-        let gap = |least: u64, most: u64| {
-            draw.chance(0.5).then(|| draw.between(seconds(least), seconds(most)))
-        };
+        let gap =
+            |least: u64, most: u64| draw.chance(0.5).then(|| draw.between(seconds(least), seconds(most)));
         Self {
             seed,
             bug,

@@ -54,10 +54,9 @@ pub fn run(seed: u64, bug: Option<Bug>, tracing: Tracing) -> Report {
         violations: world.violations(),
         counts: world.counts(),
         traced: world.traced(),
-        simulated: Duration::from_micros(u64::try_from(world.now().as_micros()).unwrap_or(0))
-            .saturating_sub(Duration::from_micros(
-                u64::try_from(crate::world::START.as_micros()).unwrap_or(0),
-            )),
+        simulated: Duration::from_micros(u64::try_from(world.now().as_micros()).unwrap_or(0)).saturating_sub(
+            Duration::from_micros(u64::try_from(crate::world::START.as_micros()).unwrap_or(0)),
+        ),
     }
 }
 
@@ -141,7 +140,8 @@ fn come_to_rest(executor: &mut Executor, world: &Arc<World>, fleet: &Fleet) {
     }
     let open = world.store.look(|rows| {
         let open = rows.jobs().filter(|job| !job.state.is_terminal());
-        open.map(|job| format!("{} {:?} {:?} {:?}", job.id, job.kind, job.state, job.failure)).collect::<Vec<_>>()
+        open.map(|job| format!("{} {:?} {:?} {:?}", job.id, job.kind, job.state, job.failure))
+            .collect::<Vec<_>>()
     });
     world.violation(|| format!("it does not come to rest: {open:#?}"));
 }
@@ -160,7 +160,8 @@ fn due(world: &World) -> Due {
         let mut next: Option<Timestamp> = None;
         let mut at_work = busy;
         for job in rows.jobs() {
-            let held = rows.intents().any(|intent| intent.account == job.account && intent.state.holds_account());
+            let held =
+                rows.intents().any(|intent| intent.account == job.account && intent.state.holds_account());
             match job.state {
                 // It waits for another posting's fate.
                 job::State::Queued if held && job.kind == job::Kind::Publish => {}

@@ -155,7 +155,9 @@ fn suspend(world: &Arc<World>) {
 fn jump(world: &Arc<World>) {
     let Some(machine) = machine(world) else { return };
     let most = if world.exec.chance(0.5) { DAY } else { 30_000_000 };
-    let by = i64::try_from(world.exec.between(Duration::ZERO, Duration::from_micros(most.unsigned_abs())).as_micros());
+    let by = i64::try_from(
+        world.exec.between(Duration::ZERO, Duration::from_micros(most.unsigned_abs())).as_micros(),
+    );
     let by = by.unwrap_or(0) * if world.exec.chance(0.5) { 1 } else { -1 };
     world.count("a machine's wall clock jumps");
     world.say(|| format!("machine {}: wall clock jumps by {} s", machine.index, by / 1_000_000));
@@ -187,12 +189,7 @@ fn cut_network(world: &Arc<World>) {
 fn clone_agent(world: &Arc<World>) {
     let Some(original) = machine(world) else { return };
     world.count("an agent is cloned");
-    let clone = Arc::new(Machine::new(
-        original.index,
-        original.agent,
-        original.slots,
-        world.wall_clock(0),
-    ));
+    let clone = Arc::new(Machine::new(original.index, original.agent, original.slots, world.wall_clock(0)));
     clone.boot(world);
     let time = world.exec.between(Duration::from_secs(5), Duration::from_secs(90));
     let world = Arc::clone(world);

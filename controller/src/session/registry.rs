@@ -189,9 +189,7 @@ impl Sessions {
         let now = self.clock.now();
         self.with(|live| {
             if let Some(session) = live.get_mut(&agent) {
-                session
-                    .taken
-                    .retain(|run, since| runs.contains(run) || is_under_way(*since, now));
+                session.taken.retain(|run, since| runs.contains(run) || is_under_way(*since, now));
                 for run in runs {
                     session.taken.entry(*run).or_insert(now);
                 }

@@ -165,7 +165,11 @@ fn expired() -> Failure {
 async fn click(run: &Run, ready: &Ready, held: &Held) -> Verdict {
     let world = &run.agent.world;
     if !ready.chrome.is_alive() {
-        return not_clicked(Failure::new(FailureClass::BrowserCrashed, "click", "Chrome ended before the click"));
+        return not_clicked(Failure::new(
+            FailureClass::BrowserCrashed,
+            "click",
+            "Chrome ended before the click",
+        ));
     }
     if world.fault("a click is refused by the page", world.plan.chrome_fails) {
         return not_clicked(Failure::new(FailureClass::ElementMissing, "click", "the button is covered"));
@@ -179,15 +183,20 @@ async fn click(run: &Run, ready: &Ready, held: &Held) -> Verdict {
     };
     let age = run.agent.machine.boottime(world).saturating_sub(held.boottime);
     lock(&world.ledger).clicked(world, &run.agent.machine, held.permit, age);
-    world.say(|| format!("machine {}: CLICK for {} under {}", run.agent.machine.index, form.posting, held.permit));
+    world.say(|| {
+        format!("machine {}: CLICK for {} under {}", run.agent.machine.index, form.posting, held.permit)
+    });
     let mut answered = ready.chrome.click(world, form.clone());
     run.agent.journal.append(Record::Clicked { permit: held.permit }).await;
     loop {
         let waiting = select(Box::pin(ready.chrome.gone()), &mut answered);
         match run.agent.machine.within(world, CONFIRM_WITHIN, waiting).await {
-            Some(Either::Right((Ok(site::Answer::Made(id)), _))) => return confirmed(run, ready, id, "id_in_url"),
+            Some(Either::Right((Ok(site::Answer::Made(id)), _))) => {
+                return confirmed(run, ready, id, "id_in_url");
+            }
             Some(Either::Right((Ok(site::Answer::Rejected), _))) => {
-                let failure = Failure::new(FailureClass::ListingRejected, "confirm", "the site refuses the title");
+                let failure =
+                    Failure::new(FailureClass::ListingRejected, "confirm", "the site refuses the title");
                 return not_clicked(failure.in_field("title"));
             }
             Some(Either::Left(_)) => return no_answer(run, "Chrome ended after the click"),

@@ -32,7 +32,8 @@ impl Disk {
 
     /// Whether the announcement of a click under this permit would survive a power cut now.
     pub fn has_announced(&self, permit: PermitId) -> bool {
-        let announced = |record: &Record| matches!(record, Record::WillClick { permit: known } if *known == permit);
+        let announced =
+            |record: &Record| matches!(record, Record::WillClick { permit: known } if *known == permit);
         journal::read(&self.bytes[..self.durable]).records.iter().any(announced)
     }
 

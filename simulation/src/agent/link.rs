@@ -42,7 +42,10 @@ impl Link {
     }
 
     /// Opens a stream with its first words, to any controller that listens.
-    pub(super) async fn open(&self, hello: Hello) -> Result<(Outlet<OpenRequest>, Inlet<OpenResponse>), LinkError> {
+    pub(super) async fn open(
+        &self,
+        hello: Hello,
+    ) -> Result<(Outlet<OpenRequest>, Inlet<OpenResponse>), LinkError> {
         let target = self.world.exec.below(self.world.controllers.len());
         *lock(&self.connected) = None;
         self.world.exec.sleep(hop(&self.world) * 2).await;
@@ -116,7 +119,8 @@ impl Link {
                 let held = baseline_sha256.parse::<ContentHash>();
                 let run = (run.job, run.lease);
                 async move {
-                    let baseline_hash = held.map_err(|error| Error::field("baseline_sha256", error.to_string()))?;
+                    let baseline_hash =
+                        held.map_err(|error| Error::field("baseline_sha256", error.to_string()))?;
                     let wanted =
                         Wanted { request, run, intent, generation, epoch, baseline_hash, fingerprint };
                     core.acquire_permit(agent, wanted).await

@@ -53,7 +53,10 @@ pub enum End {
 
 impl fmt::Debug for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Machine").field("index", &self.index).field("agent", &self.agent).finish_non_exhaustive()
+        f.debug_struct("Machine")
+            .field("index", &self.index)
+            .field("agent", &self.agent)
+            .finish_non_exhaustive()
     }
 }
 

@@ -7,9 +7,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use tokio_util::sync::CancellationToken;
 use tradepost_agent::journal::Record;
-use tradepost_agent::session::frame::{
-    Dispatch, Ending, Phase, PublishTask, RunKey, StepReport, StepStatus,
-};
+use tradepost_agent::session::frame::{Dispatch, Ending, Phase, PublishTask, RunKey, StepReport, StepStatus};
 use tradepost_agent::session::link::{LinkError, LinkFault, PreparedReport};
 use tradepost_agent::session::state::Local;
 use tradepost_domain::failure::{Failure, FailureClass};
@@ -256,7 +254,8 @@ impl Run {
         let filling = self.step(chrome, (Phase::Prepare, "Fill the form"), Duration::from_secs(15));
         self.until_cut("prepare", filling).await?;
         let price = task.content.price.decimal();
-        let fingerprint = reconcile::fingerprint([("title", task.content.title.as_str()), ("price", price.as_str())]);
+        let fingerprint =
+            reconcile::fingerprint([("title", task.content.title.as_str()), ("price", price.as_str())]);
         let saving = self.while_reachable("save", self.record(task, &baseline, &fingerprint));
         self.until_cut("save", saving).await?;
         Ok((baseline, fingerprint))
@@ -298,7 +297,9 @@ impl Run {
         work: impl Future<Output = Result<T, Failure>> + Send,
     ) -> Result<T, Failure> {
         let done = self.agent.machine.within(&self.agent.world, UNREACHED_MAX, work).await;
-        done.unwrap_or_else(|| Err(Failure::new(FailureClass::Network, step, "the controller does not answer")))
+        done.unwrap_or_else(|| {
+            Err(Failure::new(FailureClass::Network, step, "the controller does not answer"))
+        })
     }
 
     /// Whether the same request may be answered otherwise later.

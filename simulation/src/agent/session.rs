@@ -145,7 +145,8 @@ impl Agent {
             return;
         }
         let (ended, all_ended) = futures::channel::oneshot::channel::<()>();
-        let reporting: Vec<_> = recoveries.into_iter().map(|recovery| self.clone().report(recovery)).collect();
+        let reporting: Vec<_> =
+            recoveries.into_iter().map(|recovery| self.clone().report(recovery)).collect();
         self.world.exec.spawn(self.process, async move {
             join_all(reporting).await;
             drop(ended);
@@ -255,7 +256,8 @@ impl Agent {
             if now >= heard + SILENCE_MAX + SILENCE_MAX {
                 return End::Lost("silence");
             }
-            let waiting = Box::pin(select(Box::pin(self.to_send.notified()), Box::pin(self.pause(beat - now))));
+            let waiting =
+                Box::pin(select(Box::pin(self.to_send.notified()), Box::pin(self.pause(beat - now))));
             let message = match select(Box::pin(from.next()), waiting).await {
                 Either::Left((Some(message), _)) => message,
                 Either::Left((None, _)) => return End::Lost("the controller ended it"),

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use serde_json::json;
 use tradepost_domain::account::Account;
 use tradepost_domain::event::{Kind, Subject};
-use tradepost_domain::id::{AccountId, AgentId, ContentHash, JobId, ListingId, PhotoId, Version, WorkspaceId};
+use tradepost_domain::id::{
+    AccountId, AgentId, ContentHash, JobId, ListingId, PhotoId, Version, WorkspaceId,
+};
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::listing::{Content, Listing};
 use tradepost_domain::photo::Photo;
@@ -29,17 +31,15 @@ impl Accounts for Model {
             unless(tx.tables.accounts.rows().any(named), Conflict::AccountName)?;
             unless(!tx.tables.workspaces.has(account.workspace), refused("accounts_workspace"))?;
             tx.tables.accounts.put(account.id, account.clone());
-            let subject =
-                Subject { account: Some(account.id), agent: account.agent, ..Subject::default() };
+            let subject = Subject { account: Some(account.id), agent: account.agent, ..Subject::default() };
             tx.append_event(account.workspace, Kind::AccountAdded, subject, json!({}), account.created_at)?;
             Ok(account)
         })
     }
 
     async fn find_account(&self, workspace: WorkspaceId, id: AccountId) -> Result<Option<Account>, Error> {
-        Ok(self.read(|tables| {
-            tables.accounts.get(id).filter(|account| account.workspace == workspace).cloned()
-        }))
+        Ok(self
+            .read(|tables| tables.accounts.get(id).filter(|account| account.workspace == workspace).cloned()))
     }
 
     async fn list_accounts(
@@ -141,7 +141,9 @@ impl Listings for Model {
 
     async fn find_listing(&self, workspace: WorkspaceId, id: ListingId) -> Result<Option<Listing>, Error> {
         Ok(self.read(|tables| {
-            tables.has_listing(workspace, id).then(|| tables.listings.get(id).map(|row| row.listing.clone()))?
+            tables
+                .has_listing(workspace, id)
+                .then(|| tables.listings.get(id).map(|row| row.listing.clone()))?
         }))
     }
 
@@ -151,7 +153,8 @@ impl Listings for Model {
         page: PageRequest,
     ) -> Result<Slice<Listing>, Error> {
         self.read(|tables| {
-            let ours = tables.listings.rows().filter(|row| row.listing.workspace == workspace && !row.deleted);
+            let ours =
+                tables.listings.rows().filter(|row| row.listing.workspace == workspace && !row.deleted);
             newest(ours.map(|row| row.listing.clone()), |row| (row.created_at, row.id.0), &page)
         })
     }

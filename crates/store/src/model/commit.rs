@@ -66,9 +66,10 @@ impl Tables {
     }
 
     fn update_posting(&mut self, posting: Posting) -> Result<(), Error> {
-        let stored = self.postings.get(posting.id).filter(|stored| {
-            stored.workspace == posting.workspace && stored.version == posting.version
-        });
+        let stored = self
+            .postings
+            .get(posting.id)
+            .filter(|stored| stored.workspace == posting.workspace && stored.version == posting.version);
         let Some(Posting { listing, account, created_at, .. }) = stored.cloned() else {
             return Err(Error::Stale);
         };
@@ -133,9 +134,7 @@ impl Tables {
         let permit = intent.permit.as_ref().map(|permit| permit.id);
         let given = |other: &Intent| other.permit.as_ref().map(|permit| permit.id) == permit;
         unless(permit.is_some() && others().any(given), Conflict::Id)?;
-        let again = |other: &Intent| {
-            other.posting == intent.posting && other.generation == intent.generation
-        };
+        let again = |other: &Intent| other.posting == intent.posting && other.generation == intent.generation;
         unless(others().any(again), Error::Stale)?;
         unless(!self.postings.has(intent.posting), refused("intents_posting"))?;
         unless(!self.accounts.has(intent.account), refused("intents_account"))?;

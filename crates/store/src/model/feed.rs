@@ -24,8 +24,8 @@ impl Events for Model {
         Ok(self.read(|tables| {
             let later = tables.events.from((workspace, after.saturating_add(1)));
             let ours = later.take_while(|((owner, _), _)| *owner == workspace).map(|(_, event)| event);
-            let wanted =
-                ours.filter(|event| posting.is_none_or(|posting| event.event.subject.posting == Some(posting)));
+            let wanted = ours
+                .filter(|event| posting.is_none_or(|posting| event.event.subject.posting == Some(posting)));
             wanted.take(limit).cloned().collect()
         }))
     }
@@ -50,7 +50,8 @@ impl Evidence for Model {
             };
             let job = tx.tables.jobs.get(file.job).filter(|job| job.agent == agent);
             let of_run = job.is_some_and(|job| {
-                job.workspace == file.workspace && job.run_lease.is_some_and(|newest| newest >= file.run_lease)
+                job.workspace == file.workspace
+                    && job.run_lease.is_some_and(|newest| newest >= file.run_lease)
             });
             let stored = tx.tables.evidence.rows().find(same).cloned();
             match stored {
@@ -115,9 +116,9 @@ pub(super) fn append_steps(
             continue;
         }
         // Durations are stored in whole microseconds.
-        step.duration = step.duration.map(|took| {
-            Duration::from_micros(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))
-        });
+        step.duration = step
+            .duration
+            .map(|took| Duration::from_micros(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)));
         events.push(NewEvent {
             workspace: job.workspace,
             kind: Kind::RunStep,

@@ -36,7 +36,9 @@ use tradepost_domain::time::Timestamp;
 use uuid::Uuid;
 
 use self::table::Table;
-use crate::{Conflict, Cursor, Error, EvidenceFile, Hint, PageRequest, Role, Slice, Store, StoredStep, WakeHints};
+use crate::{
+    Conflict, Cursor, Error, EvidenceFile, Hint, PageRequest, Role, Slice, Store, StoredStep, WakeHints,
+};
 
 /// Hints that a slow receiver may miss.
 const HINTS: usize = 1024;
@@ -284,6 +286,11 @@ impl<'t> View<'t> {
     /// Every posting.
     pub fn postings(self) -> impl Iterator<Item = &'t Posting> {
         self.0.postings.rows()
+    }
+
+    /// Every agent.
+    pub fn agents(self) -> impl Iterator<Item = &'t Agent> {
+        self.0.agents.rows()
     }
 
     /// Every account.

@@ -17,9 +17,7 @@ use uuid::Uuid;
 
 use super::commit::runs;
 use super::{Model, Tables, Tx, commit, feed, newest};
-use crate::{
-    Change, Claim, Error, JobFilter, PageRequest, PostingFilter, Slice, Step, StoredStep, Work,
-};
+use crate::{Change, Claim, Error, JobFilter, PageRequest, PostingFilter, Slice, Step, StoredStep, Work};
 
 /// Most steps of a job that are listed.
 const STEPS_MAX: usize = 2000;
@@ -110,17 +108,20 @@ impl Work for Model {
 
     async fn list_agent_runs(&self, agent: AgentId) -> Result<Vec<Job>, Error> {
         Ok(self.read(|tables| {
-            let ours = tables.jobs.rows().filter(|job| {
-                job.agent == agent && (runs(job) || job.state == job::State::Parked)
-            });
+            let ours = tables
+                .jobs
+                .rows()
+                .filter(|job| job.agent == agent && (runs(job) || job.state == job::State::Parked));
             sorted(ours, |job| (job.created_at, job.id))
         }))
     }
 
     async fn list_expired_leases(&self, now: Timestamp, limit: u32) -> Result<Vec<Job>, Error> {
         Ok(self.read(|tables| {
-            let expired =
-                tables.jobs.rows().filter(|job| runs(job) && job.lease_until.is_some_and(|until| until <= now));
+            let expired = tables
+                .jobs
+                .rows()
+                .filter(|job| runs(job) && job.lease_until.is_some_and(|until| until <= now));
             first(sorted(expired, |job| (job.lease_until, job.id)), limit)
         }))
     }
@@ -157,7 +158,9 @@ impl Work for Model {
             let job = tables.job(workspace, posting.job).cloned();
             let intent = tables.intents.get(posting.intent).map(|intent| tables.with_baseline(intent));
             let (Some(job), Some(intent)) = (job, intent) else {
-                return Err(Error::Inconsistent(format!("postings of row {id}: its job or intent is missing")));
+                return Err(Error::Inconsistent(format!(
+                    "postings of row {id}: its job or intent is missing"
+                )));
             };
             Ok(Some(Publication { posting, job, intent }))
         })
