@@ -16,6 +16,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 use tradepost_domain::id::ControllerId;
+use tradepost_runtime::clock::disciplined::DisciplinedClock;
 use tradepost_runtime::clock::{SharedClock, SystemClock};
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::{Drained, Tasks};
@@ -29,8 +30,9 @@ use crate::grpc::layers::{Gate, Side};
 use crate::grpc::{self, Addresses, Api};
 use crate::identity::{self, Identity};
 use crate::service::Core;
+use crate::service::recent::Recent;
 use crate::session::Sessions;
-use crate::{metric, web};
+use crate::{metric, timekeeping, web};
 
 /// HTTP/2 pings to silent peers, and how long their answer may take.
 const PING: Duration = Duration::from_secs(30);
@@ -66,6 +68,12 @@ pub enum Error {
     /// The certificate authority cannot be used.
     #[error(transparent)]
     Identity(#[from] identity::Error),
+    /// The schedule of looks makes no sense.
+    #[error(
+        "reconcile.looks needs one delay or more, and neither they nor reconcile.horizon may be zero; leave both out for \
+         the usual schedule"
+    )]
+    Looks,
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] tls::Error),
@@ -103,6 +111,17 @@ pub struct Surroundings {
     pub grace: Grace,
     /// The recorder behind /metrics; none serves no metrics.
     pub metrics: Option<Metrics>,
+    /// Whose time several controllers of one database agree on.
+    pub authority: Authority,
+}
+
+/// Whose clock is the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// The database's, where it has one of its own (I8): the given clock serves until the database is open.
+    Database,
+    /// The given one: tests.
+    Given,
 }
 
 /// A controller that is ready to run.
@@ -117,6 +136,7 @@ pub struct App {
     agents: Listener,
     metrics: Option<SocketAddr>,
     grace: Grace,
+    disciplined: Option<Arc<DisciplinedClock>>,
 }
 
 struct Listener {
@@ -128,7 +148,13 @@ struct Listener {
 impl Surroundings {
     /// Those of a real process.
     pub fn of_system() -> Self {
-        Self { clock: SystemClock::shared(), ids: Ids::from_system(), grace: Grace::ForAgents, metrics: None }
+        Self {
+            clock: SystemClock::shared(),
+            ids: Ids::from_system(),
+            grace: Grace::ForAgents,
+            metrics: None,
+            authority: Authority::Database,
+        }
     }
 }
 
@@ -143,13 +169,36 @@ pub enum Opener {
 
 /// Opens the database of `config` and brings its schema up to date.
 pub async fn open_core(config: &Config, surroundings: &Surroundings, opener: Opener) -> Result<Core, Error> {
+    open(config, surroundings, opener).await.map(|(core, _)| core)
+}
+
+/// [`open_core`], with the clock that must be kept at the database's.
+async fn open(
+    config: &Config,
+    surroundings: &Surroundings,
+    opener: Opener,
+) -> Result<(Core, Option<Arc<DisciplinedClock>>), Error> {
     let Surroundings { clock, ids, .. } = surroundings.clone();
     let path = config.data_dir.clone();
     identity::files::create_private(&path).map_err(|source| Error::DataDir { path, source })?;
     let controller = ControllerId(ids.uuid(clock.now()));
     let store = open_store(config.database_url(), controller, clock.clone(), opener).await?;
     store.migrate().await?;
-    Ok(Core { store, clock, ids, controller })
+    // An SQLite file is on this machine, whose wall clock counts also the time that it sleeps.
+    let disciplined = match surroundings.authority {
+        Authority::Database if is_postgres(&config.database_url()) => {
+            Some(timekeeping::clock_of(store.as_ref(), &clock).await?)
+        }
+        Authority::Database | Authority::Given => None,
+    };
+    let clock = disciplined.clone().map_or(clock, |disciplined| disciplined as SharedClock);
+    let looks = Arc::new(config.reconcile.schedule().ok_or(Error::Looks)?);
+    let core = Core { store, clock, ids, controller, recent: Recent::default(), looks };
+    Ok((core, disciplined))
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres:") || url.starts_with("postgresql:")
 }
 
 async fn open_store(
@@ -158,7 +207,7 @@ async fn open_store(
     clock: SharedClock,
     opener: Opener,
 ) -> Result<Arc<dyn Store>, tradepost_store::Error> {
-    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+    if is_postgres(&url) {
         let options = tradepost_store_postgres::Options { url, max_connections: PG_CONNECTIONS, controller };
         tradepost_store_postgres::open(options).await
     } else if url.contains("://") && !url.starts_with("sqlite:") {
@@ -179,7 +228,7 @@ async fn open_store(
 impl App {
     /// Opens and binds everything; nothing is served yet.
     pub async fn build(config: Config, surroundings: Surroundings) -> Result<Self, Error> {
-        let core = open_core(&config, &surroundings, Opener::Controller).await?;
+        let (core, disciplined) = open(&config, &surroundings, Opener::Controller).await?;
         // Sockets first: a controller that cannot listen leaves no authority behind.
         let (api, agents) = (bound(Side::Api, &config).await?, bound(Side::Agents, &config).await?);
         let tasks = Tasks::new();
@@ -210,6 +259,7 @@ impl App {
             agents,
             metrics,
             grace: surroundings.grace,
+            disciplined,
         })
     }
 
@@ -258,6 +308,9 @@ impl App {
         report(&health, tonic_health::ServingStatus::Serving).await;
         let agents = grpc::agents_router(&api, Gate::new(self.core.clone(), Side::Agents));
         background::start(&self.core, &self.sessions, &self.tasks, self.grace);
+        if let Some(clock) = self.disciplined {
+            background::keep_time(&self.core, &self.tasks, clock);
+        }
         let names = self.config.certificate_names();
         let certificates =
             [(self.api.certificate.clone(), Side::Api), (self.agents.certificate.clone(), Side::Agents)];

@@ -9,6 +9,7 @@
 //! - [`session`]: live streams of agents.
 //! - [`background`]: what time alone brings about.
 //! - [`identity`]: the certificate authority.
+//! - [`timekeeping`]: this process's clock at the database's.
 //! - [`app`]: puts them together; the only file that names a database engine.
 
 pub mod app;
@@ -20,4 +21,5 @@ pub mod identity;
 pub mod metric;
 pub mod service;
 pub mod session;
+pub mod timekeeping;
 pub mod web;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tradepost_controller::background::{dispatch, hints};
 use tradepost_controller::grpc::status;
 use tradepost_controller::service::Core;
+use tradepost_controller::service::recent::Recent;
 use tradepost_controller::session::connection::Connection;
 use tradepost_controller::session::registry::OUTBOUND;
 use tradepost_controller::session::state::{Action, State, on_frame};
@@ -94,7 +95,14 @@ impl Controller {
         let ids = Ids::seeded(u64::try_from(exec.below(usize::MAX)).unwrap_or(1));
         let store = Arc::new(SlowStore { world: Arc::clone(world), controller: self.index });
         let controller = ControllerId(ids.uuid(world.now()));
-        let core = Core { store, clock: clock.clone(), ids, controller };
+        let core = Core {
+            store,
+            clock: clock.clone(),
+            ids,
+            controller,
+            recent: Recent::default(),
+            looks: Arc::default(),
+        };
         let running = Running { process, core, sessions: Sessions::new(clock) };
         world.say(|| format!("controller {}: starts as {controller}", self.index));
         background(&exec, &running);
@@ -225,28 +233,26 @@ impl Stream {
         loop {
             let actions = match self.next(&mut inbound, state.has_steps()).await {
                 Next::Over(why) => {
-                    if let Some(action) = state.take_steps() {
-                        drop(self.connection.act(action, attached).await);
-                    }
+                    drop(self.connection.act_all(state.take_steps(), attached).await);
                     return why.to_owned();
                 }
-                Next::Flush => state.take_steps().into_iter().collect(),
+                Next::Flush => state.take_steps(),
                 Next::Frame(message) => match convert::frame(message) {
                     Ok(frame) => on_frame(&mut state, frame),
                     Err(violations) => return violations.to_string(),
                 },
             };
-            for action in actions {
-                let began = matches!(action, Action::Attach(_));
-                self.world.say(|| format!("controller {}: {}", self.controller, named(&action)));
-                if let Err(error) = self.connection.act(action, attached).await {
-                    return error.to_string();
-                }
-                if began {
-                    let agent = self.connection.agent;
-                    self.world
-                        .say(|| format!("controller {}: {agent} attached as {attached:?}", self.controller));
-                }
+            let began = actions.iter().any(|action| matches!(action, Action::Attach(_)));
+            for action in &actions {
+                self.world.say(|| format!("controller {}: {}", self.controller, named(action)));
+            }
+            if let Err(error) = self.connection.act_all(actions, attached).await {
+                return error.to_string();
+            }
+            if began {
+                let agent = self.connection.agent;
+                self.world
+                    .say(|| format!("controller {}: {agent} attached as {attached:?}", self.controller));
             }
         }
     }

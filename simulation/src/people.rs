@@ -93,7 +93,7 @@ async fn post(world: &Arc<World>, fleet: &Fleet, number: usize) {
         let done =
             ask(world, "create_posting", move |core| async move { core.create_posting(&caller, new).await });
         match done.await {
-            Some(Ok(posting)) => {
+            Some(Ok((posting, _))) => {
                 world.say(|| format!("people: posting {} of {listing} on {}", posting.id, account.id));
                 return;
             }

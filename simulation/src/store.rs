@@ -22,7 +22,7 @@ use tradepost_domain::time::Timestamp;
 use tradepost_store::model::Model;
 use tradepost_store::{
     Accounts, Agents, Attachment, Auth, Change, Claim, EpochGuard, Error, Events, Evidence, EvidenceFile,
-    Hint, JobFilter, Listings, NewAgent, NewEnrolmentToken, NewToken, NewUser, PageRequest, Photos,
+    Gather, Hint, JobFilter, Listings, NewAgent, NewEnrolmentToken, NewToken, NewUser, PageRequest, Photos,
     PostingFilter, Principal, Redeemed, Slice, Step, Store, StoredStep, WakeHints, Work,
 };
 
@@ -117,6 +117,9 @@ macro_rules! through {
         }
     };
 }
+
+/// Gathered reads are many calls here: more places at which others may come in between.
+impl Gather for SlowStore {}
 
 through! { Auth {
     Write add_user_token(user: NewUser, token: NewToken, now: Timestamp) -> (Principal, bool);

@@ -9,7 +9,9 @@ use super::Limit;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PostingsCommand {
-    /// Post a listing on an account
+    /// Post one or more listings on an account
+    ///
+    /// Several are asked for together: all of them are posted one after the other, or, if one cannot be, none is.
     Create(CreatePosting),
     /// List postings, newest first
     #[command(visible_alias = "ls")]
@@ -62,9 +64,12 @@ pub(crate) struct Wait {
 
 #[derive(Debug, Args)]
 pub(crate) struct CreatePosting {
-    /// The listing: id, or its unique beginning
-    #[arg(long, short)]
-    pub(crate) listing: String,
+    /// The listing: id, or its unique beginning; may be given several times
+    #[arg(long, short, required_unless_present = "all")]
+    pub(crate) listing: Vec<String>,
+    /// Every listing of the workspace
+    #[arg(long, conflicts_with = "listing")]
+    pub(crate) all: bool,
     /// The account: id, unique beginning of the id, or name
     #[arg(long, short)]
     pub(crate) account: String,

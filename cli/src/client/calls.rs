@@ -243,6 +243,35 @@ impl Client {
         convert::posting(convert::present(answer.posting, "posting")?)
     }
 
+    /// Up to 1,000 with one call, which makes all of them or none; more go with several calls.
+    pub(crate) async fn create_postings(
+        &self,
+        listings: &[String],
+        account_id: &str,
+        priority: i32,
+        again: bool,
+    ) -> Result<Vec<model::Posting>> {
+        let mut postings = Vec::with_capacity(listings.len());
+        for listings in listings.chunks(1_000) {
+            let requests: Vec<_> = listings
+                .iter()
+                .map(|listing_id| v1::CreatePostingRequest {
+                    request_id: self.request_id(),
+                    listing_id: listing_id.clone(),
+                    account_id: account_id.to_owned(),
+                    priority,
+                    again,
+                })
+                .collect();
+            let request = v1::BatchCreatePostingsRequest { requests };
+            let answer = call!(self, Harmless, PostingServiceClient.batch_create_postings(request))?;
+            for posting in answer.postings {
+                postings.push(convert::posting(posting)?);
+            }
+        }
+        Ok(postings)
+    }
+
     pub(crate) async fn list_postings(
         &self,
         limit: usize,

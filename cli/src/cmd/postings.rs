@@ -58,11 +58,37 @@ pub(super) async fn run(command: PostingsCommand, client: &Client, output: &Outp
 }
 
 async fn create(arguments: CreatePosting, client: &Client, output: &Output) -> Result<Exit> {
-    let CreatePosting { listing, account, priority, again, watch, wait } = arguments;
+    let CreatePosting { listing, all, account, priority, again, watch, wait } = arguments;
     let account = find::account(client, &account).await?;
-    let listing = find::listing(client, &listing).await?;
-    let posting = client.create_posting(listing.id, account.id, priority, again).await?;
-    follow(watch, wait.wait, posting, &[], client, output).await
+    let mut listings = Vec::with_capacity(listing.len());
+    if all {
+        let every = client.list_listings(usize::MAX).await?;
+        listings.extend(every.items.into_iter().map(|listing| listing.id));
+    }
+    for one in &listing {
+        listings.push(find::listing(client, one).await?.id);
+    }
+    if let [listing] = listings.as_slice() {
+        let posting = client.create_posting(listing.clone(), account.id, priority, again).await?;
+        return follow(watch, wait.wait, posting, &[], client, output).await;
+    }
+    if watch {
+        return Err(Error::usage("--watch follows one posting, and there are several listings")
+            .hint("leave --watch away, then: tradepost postings list"));
+    }
+    if listings.is_empty() {
+        return Err(
+            Error::usage("there are no listings to post").hint("tradepost listings create --file FILE")
+        );
+    }
+    let postings = client.create_postings(&listings, &account.id, priority, again).await?;
+    let names = if output.format == Format::Table && !output.quiet {
+        names(client, &postings).await?
+    } else {
+        Names::default()
+    };
+    output.many(&postings, |posting| &posting.id, || output.table(&table(&postings, &names)))?;
+    Ok(Exit::Ok)
 }
 
 /// Watches a posting that was just set going, without the steps of `ended` runs, or shows it.

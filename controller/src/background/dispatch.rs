@@ -8,21 +8,34 @@ use crate::service::{Core, Result};
 use crate::session::{Sessions, convert};
 
 /// Jobs claimed at once.
-const CLAIM: u32 = 64;
+const CLAIM: u32 = 256;
 
 /// Claims what the attached agents can take, and sends it to them. A job whose dispatch is lost comes back by its lease.
+/// Only agents are asked for to whom something happened; now and then all of them, as hints may be lost.
 pub async fn round(core: &Core, sessions: &Sessions) -> Result<()> {
     loop {
-        let agents = sessions.free();
+        let agents = sessions.due();
         if agents.is_empty() {
             return Ok(());
         }
-        let claimed = core.store.claim_jobs(Claim { agents, limit: CLAIM }, core.now()).await?;
-        let full = claimed.len() >= usize::try_from(CLAIM).unwrap_or(usize::MAX);
-        for job in claimed {
-            let (agent, id, kind) = (job.agent, job.id, job.kind);
-            let Some(assignment) = core.assignment(job).await? else { continue };
+        let asked: Vec<AgentId> = agents.iter().map(|(agent, ..)| *agent).collect();
+        let claimed = match core.store.claim_jobs(Claim { agents, limit: CLAIM }, core.now()).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                sessions.wake(&asked);
+                return Err(error.into());
+            }
+        };
+        if claimed.len() >= usize::try_from(CLAIM).unwrap_or(usize::MAX) {
+            // Whose turn did not come is not known.
+            sessions.wake(&asked);
+        }
+        for assignment in core.assignments(claimed).await? {
+            let (agent, id, kind) = (assignment.job.agent, assignment.job.id, assignment.job.kind);
             let run = (id, assignment.run_lease);
+            if let Some(task) = &assignment.task {
+                core.recent.put(run, &task.publication);
+            }
             match sessions.dispatch(agent, run, convert::dispatch(assignment)) {
                 Ok(()) => {
                     tracing::info!(job = %id, %agent, run_lease = run.1.0, kind = kind.name(), "a job was dispatched");
@@ -32,9 +45,6 @@ pub async fn round(core: &Core, sessions: &Sessions) -> Result<()> {
                     tracing::info!(job = %id, %agent, ?reason, "a dispatch was not sent; its lease ends soon");
                 }
             }
-        }
-        if !full {
-            return Ok(());
         }
     }
 }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tradepost_runtime::clock::disciplined::{DisciplinedClock, SAMPLE_EVERY};
 use tradepost_runtime::tasks::Tasks;
 
 use self::driver::Driver;
-use crate::metric;
 use crate::service::Core;
 use crate::session::Sessions;
+use crate::{metric, timekeeping};
 
 /// Agents that were heard of are recorded this often.
 const TOUCH: Duration = Duration::from_secs(5);
@@ -71,5 +72,15 @@ pub fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, grace: Grace) {
             metric::attached(sessions.count());
             Ok(())
         }
+    });
+}
+
+/// Keeps `clock` at the database's.
+pub fn keep_time(core: &Core, tasks: &Tasks, clock: Arc<DisciplinedClock>) {
+    let driver = Driver { tasks: tasks.clone(), ids: core.ids.clone() };
+    let core = core.clone();
+    driver.spawn("clock", SAMPLE_EVERY, SAMPLE_EVERY, Arc::default(), move || {
+        let (core, clock) = (core.clone(), Arc::clone(&clock));
+        async move { timekeeping::follow(core.store.as_ref(), &clock).await }
     });
 }

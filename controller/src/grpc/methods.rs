@@ -60,6 +60,7 @@ pub const TABLE: &[(&str, Access)] = &[
     ("/tradepost.v1.PhotoService/DownloadPhoto", VIEWER),
     ("/tradepost.v1.PhotoService/GetPhoto", VIEWER),
     ("/tradepost.v1.PhotoService/UploadPhoto", EDITOR),
+    ("/tradepost.v1.PostingService/BatchCreatePostings", EDITOR),
     ("/tradepost.v1.PostingService/CancelPosting", EDITOR),
     ("/tradepost.v1.PostingService/CreatePosting", EDITOR),
     ("/tradepost.v1.PostingService/GetPosting", VIEWER),

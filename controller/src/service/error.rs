@@ -196,6 +196,22 @@ impl Error {
         self
     }
 
+    /// The same, about a part of the request: its place goes before the fields, or before the sentence.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        if self.fields.is_empty() {
+            self.message = format!("{place}: {}", self.message);
+        } else {
+            let before = Violations(self.fields.clone()).to_string();
+            for violation in &mut self.fields {
+                violation.field = format!("{place}.{}", violation.field);
+            }
+            let after = Violations(self.fields.clone()).to_string();
+            self.message = self.message.replace(&before, &after);
+        }
+        self
+    }
+
     /// All violations of a request, under `reason`.
     pub fn violations(reason: Reason, Violations(fields): Violations) -> Self {
         let message = Violations(fields.clone()).to_string();

@@ -21,6 +21,7 @@ pub mod page;
 pub mod permit;
 pub mod photo;
 pub mod posting;
+pub mod recent;
 pub mod reconcile;
 pub mod run;
 pub mod stream;

@@ -117,7 +117,11 @@ impl Core {
             .intent
             .permit
             .ok_or_else(|| Error::internal(format!("armed intent {} has no permit", wanted.intent)))?;
-        let ttl = publish::PERMIT_TTL.saturating_sub(self.now().since(permit.armed_at));
+        // The answer to an old request may come when nothing may be clicked any more.
+        let ttl = match publication.intent.state {
+            publish::State::Armed => publish::PERMIT_TTL.saturating_sub(self.now().since(permit.armed_at)),
+            _ => Duration::ZERO,
+        };
         Ok(Granted { permit: permit.id, ttl })
     }
 

@@ -1,5 +1,6 @@
 //! Postings: asked for, cancelled, tried again, resolved by a person, proven.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -13,10 +14,10 @@ use tradepost_domain::posting::{self, Event, Posting, Publication, Receipt, Stat
 use tradepost_domain::publish::{self, Intent, Looks, PublishedItem};
 use tradepost_recipe::{catalogue, values};
 use tradepost_runtime::telemetry;
-use tradepost_store::{Change, Conflict, Error as StoreError, PostingFilter};
+use tradepost_store::{Asked, Change, Conflict, Error as StoreError, Ground, PostingFilter};
 use url::Url;
 
-use super::core::{Caller, Core};
+use super::core::{Caller, Core, TRIES};
 use super::error::{Error, Reason, Result};
 use super::page::{Page, Query};
 use super::work::{job_event, posting_event};
@@ -36,6 +37,9 @@ pub struct NewPosting {
     pub again: bool,
 }
 
+/// Most postings of one request.
+const BATCH_MAX: usize = 1_000;
+
 /// A person's finding about an uncertain posting.
 #[derive(Debug, Clone)]
 pub enum Finding {
@@ -51,54 +55,100 @@ pub enum Finding {
 }
 
 impl Core {
-    /// Asks for a posting. The same request gives the same posting.
-    pub async fn create_posting(&self, caller: &Caller, new: NewPosting) -> Result<Posting> {
-        let id = PostingId::of_request(caller.workspace, &new.request);
-        if let Some(made) = self.store.find_posting(caller.workspace, id).await? {
-            return Ok(made);
+    /// Asks for a posting. The same request gives the same posting. Returned with what it waits for.
+    pub async fn create_posting(&self, caller: &Caller, new: NewPosting) -> Result<(Posting, String)> {
+        let mut created =
+            self.create(caller, std::slice::from_ref(&new)).await.map_err(|(_, error)| error)?;
+        created.pop().ok_or_else(|| Error::internal("one posting was asked for, and none was made"))
+    }
+
+    /// Asks for many postings: all are made, or none. Those that the same requests made before are returned as they are.
+    pub async fn create_postings(
+        &self,
+        caller: &Caller,
+        new: &[NewPosting],
+    ) -> Result<Vec<(Posting, String)>> {
+        if new.is_empty() || new.len() > BATCH_MAX {
+            let message = format!("are {}; ask for 1 to {BATCH_MAX} postings at once", new.len());
+            return Err(Error::field("requests", message));
         }
+        let mut seen = HashSet::new();
+        if let Some(at) = new.iter().position(|one| !seen.insert(one.request.as_str())) {
+            let message = "is that of an earlier one; each posting needs its own";
+            return Err(Error::field(&format!("requests[{at}].request_id"), message));
+        }
+        self.create(caller, new).await.map_err(|(at, error)| match at {
+            Some(at) => error.within(&format!("requests[{at}]")),
+            None => error,
+        })
+    }
+
+    /// The error says which one is at fault, where one is.
+    async fn create(
+        &self,
+        caller: &Caller,
+        new: &[NewPosting],
+    ) -> Result<Vec<(Posting, String)>, (Option<usize>, Error)> {
+        let workspace = caller.workspace;
+        let asked: Vec<Asked> = new
+            .iter()
+            .map(|one| Asked {
+                workspace,
+                posting: PostingId::of_request(workspace, &one.request),
+                listing: one.listing,
+                account: one.account,
+            })
+            .collect();
+        for tries_left in (0..TRIES).rev() {
+            let grounds = self.store.find_grounds(&asked).await.map_err(|error| (None, error.into()))?;
+            let mut change = Change::default();
+            let mut answers = Vec::with_capacity(new.len());
+            for (at, (one, ground)) in new.iter().zip(&grounds).enumerate() {
+                if let Some(made) = &ground.made {
+                    answers.push((made.clone(), None));
+                    continue;
+                }
+                let publication = self.fresh(caller, one, ground).map_err(|error| (Some(at), error))?;
+                let waits = self.queued_for(&publication.job, ground.agent.as_ref(), ground.unsettled);
+                answers.push((publication.posting.clone(), Some(waits)));
+                add_created(&mut change, publication);
+            }
+            match self.store.commit(change, self.now()).await {
+                Ok(()) => return self.with_waits(answers).await.map_err(|error| (None, error)),
+                // The same request on another controller was quicker, or the id is something else's.
+                Err(StoreError::Conflict(Conflict::Id)) if tries_left > 0 => {}
+                Err(error) => return Err((None, error.into())),
+            }
+        }
+        Err((None, Error::contention()))
+    }
+
+    /// What those wait for that were made before is looked up.
+    async fn with_waits(&self, answers: Vec<(Posting, Option<String>)>) -> Result<Vec<(Posting, String)>> {
+        let mut all = Vec::with_capacity(answers.len());
+        for (posting, waits) in answers {
+            match waits {
+                Some(waits) => all.push((posting, waits)),
+                None => all.extend(self.waiting_for(vec![posting]).await?),
+            }
+        }
+        Ok(all)
+    }
+
+    fn fresh(&self, caller: &Caller, new: &NewPosting, ground: &Ground) -> Result<Publication> {
         if !(-100..=100).contains(&new.priority) {
             return Err(Error::field("priority", format!("is {}; use -100 to 100", new.priority)));
         }
-        let account = self.account(caller, new.account).await?;
-        let listing = self.listing(caller, new.listing).await?;
-        check_site(&account, &listing.content)?;
-        if !new.again {
-            self.check_unpublished(caller, &listing, &account).await?;
+        let account = ground.account.as_ref();
+        let account =
+            account.ok_or_else(|| Error::not_found(Reason::AccountNotFound, "account", new.account))?;
+        let listing = ground.listing.as_ref();
+        let listing =
+            listing.ok_or_else(|| Error::not_found(Reason::ListingNotFound, "listing", new.listing))?;
+        check_site(account, &listing.content)?;
+        if let (false, Some(published)) = (new.again, &ground.published) {
+            return Err(published_already(published, listing, account));
         }
-        let publication = self.fresh(caller, &new, &account)?;
-        let posting = publication.posting.clone();
-        match self.store.commit(created(publication), self.now()).await {
-            Ok(()) => Ok(posting),
-            // The same request on another controller was quicker.
-            Err(StoreError::Conflict(Conflict::Id)) => {
-                self.store.find_posting(caller.workspace, id).await?.ok_or_else(|| {
-                    Error::new(
-                        Reason::IdTaken,
-                        "the request id was used for something else; choose another one",
-                    )
-                })
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// A listing that is on the site already is not posted a second time by mistake.
-    async fn check_unpublished(&self, caller: &Caller, listing: &Listing, account: &Account) -> Result<()> {
-        let found = self.store.find_published_posting(caller.workspace, listing.id, account.id).await?;
-        let Some(published) = found else { return Ok(()) };
-        let at = published.item.map_or_else(String::new, |item| format!(" ({})", item.url));
-        Err(Error::new(
-            Reason::PublishedAlready,
-            format!(
-                "the listing {:?} is published on the account {:?} already, by posting {}{at}; use --again to post it \
-                 once more",
-                listing.content.title, account.name, published.id
-            ),
-        ))
-    }
-
-    fn fresh(&self, caller: &Caller, new: &NewPosting, account: &Account) -> Result<Publication> {
         let agent = account.agent.ok_or_else(|| unbound(account))?;
         let (workspace, now) = (caller.workspace, self.now());
         let posting = PostingId::of_request(workspace, &new.request);
@@ -290,7 +340,20 @@ pub(super) fn unbound(account: &Account) -> Error {
     )
 }
 
-fn created(publication: Publication) -> Change {
+/// A listing that is on the site already is not posted a second time by mistake.
+fn published_already(published: &Posting, listing: &Listing, account: &Account) -> Error {
+    let at = published.item.as_ref().map_or_else(String::new, |item| format!(" ({})", item.url));
+    Error::new(
+        Reason::PublishedAlready,
+        format!(
+            "the listing {:?} is published on the account {:?} already, by posting {}{at}; use --again to post it \
+             once more",
+            listing.content.title, account.name, published.id
+        ),
+    )
+}
+
+fn add_created(change: &mut Change, publication: Publication) {
     let Publication { posting, job, intent } = publication;
     let asked = NewEvent {
         workspace: posting.workspace,
@@ -304,13 +367,10 @@ fn created(publication: Publication) -> Change {
         },
         data: json!({ "generation": posting.generation, "priority": job.priority }),
     };
-    Change {
-        events: vec![asked, posting_event(&posting), job_event(&job)],
-        new_postings: vec![posting],
-        new_jobs: vec![job],
-        new_intents: vec![intent],
-        ..Change::default()
-    }
+    change.events.extend([asked, posting_event(&posting), job_event(&job)]);
+    change.new_postings.push(posting);
+    change.new_jobs.push(job);
+    change.new_intents.push(intent);
 }
 
 /// A receipt on a person's word: nothing was read back.

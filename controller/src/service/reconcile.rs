@@ -52,7 +52,7 @@ impl Core {
         if intent.state != publish::State::Unknown || look_job.intent != Some(intent.id) {
             return Ok(None);
         }
-        let (event, next) = judge(intent, look, now);
+        let (event, next) = judge(intent, look, &self.looks, now);
         let mut with = Change::default();
         let ended = job::step(look_job, job::Event::Succeed(run_lease), now)?;
         add_job(&mut with, look_job, &ended);

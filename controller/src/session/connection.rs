@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -13,7 +14,7 @@ use tradepost_proto::v1::open_response::Frame as Out;
 
 use super::convert;
 use super::registry::{Link, Sessions};
-use super::state::{Action, State, on_frame};
+use super::state::{Action, State, on_frame, schedule};
 use crate::service::run::{Run, Verdict};
 use crate::service::stream::{Greeting, Reconciled};
 use crate::service::{Core, Error};
@@ -46,6 +47,9 @@ enum Next {
     Flush,
     Over(Option<Status>),
 }
+
+/// Frames taken from a stream before their actions are done.
+const TAKEN_AT_ONCE: usize = 256;
 
 impl Connection {
     /// Serves the stream to its end.
@@ -86,32 +90,70 @@ impl Connection {
                 message = tokio::time::timeout(SILENCE_MAX, inbound.message()) => heard(message),
                 () = tokio::time::sleep(BATCH_DELAY), if flush => Next::Flush,
             };
+            let mut over = None;
             let actions = match next {
                 Next::Over(status) => {
                     // What was told is stored even if the stream has ended.
-                    if let Some(action) = state.take_steps()
-                        && let Err(error) = self.act(action, attached).await
-                    {
+                    if let Err(error) = self.act_all(state.take_steps(), attached).await {
                         tracing::info!(agent = %self.agent, %error, "the last steps of a stream were not stored");
                     }
                     return status;
                 }
-                Next::Flush => state.take_steps().into_iter().collect(),
-                Next::Frame(message) => match convert::frame(message) {
-                    Ok(frame) => on_frame(&mut state, frame),
-                    Err(violations) => return Some((self.status)(violations.into())),
-                },
-            };
-            for action in actions {
-                if let Err(error) = self.act(action, attached).await {
-                    return Some((self.status)(error));
+                Next::Flush => state.take_steps(),
+                Next::Frame(first) => {
+                    let (frames, ended) = take_more(first, &mut inbound);
+                    over = ended;
+                    let mut actions = Vec::new();
+                    for message in frames {
+                        match convert::frame(message) {
+                            Ok(frame) => actions.extend(on_frame(&mut state, frame)),
+                            Err(violations) => over = Some(Some((self.status)(violations.into()))),
+                        }
+                    }
+                    actions
                 }
+            };
+            if let Err(error) = self.act_all(actions, attached).await {
+                return Some((self.status)(error));
+            }
+            if let Some(status) = over {
+                if let Err(error) = self.act_all(state.take_steps(), attached).await {
+                    tracing::info!(agent = %self.agent, %error, "the last steps of a stream were not stored");
+                }
+                return status;
             }
         }
     }
 
-    /// Does what one frame asks for. `attached` is the stream's number once it has begun. An error ends the stream.
-    pub async fn act(&self, action: Action, attached: &mut Option<SessionEpoch>) -> Result<(), Error> {
+    /// Does what frames mean; runs do not wait for each other. `attached` is the stream's number once it has begun. An error
+    /// ends the stream.
+    pub async fn act_all(
+        &self,
+        actions: Vec<Action>,
+        attached: &mut Option<SessionEpoch>,
+    ) -> Result<(), Error> {
+        for part in schedule(actions) {
+            let done = part.into_iter().map(|actions| self.act_in_order(actions));
+            for did in futures::future::join_all(done).await {
+                if let Some(epoch) = did? {
+                    *attached = Some(epoch);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the number of the stream if one began.
+    async fn act_in_order(&self, actions: Vec<Action>) -> Result<Option<SessionEpoch>, Error> {
+        let mut attached = None;
+        for action in actions {
+            self.act(action, &mut attached).await?;
+        }
+        Ok(attached)
+    }
+
+    /// Does what one frame asks for.
+    async fn act(&self, action: Action, attached: &mut Option<SessionEpoch>) -> Result<(), Error> {
         let agent = self.agent;
         match action {
             Action::Attach(greeting) => *attached = Some(self.attach(greeting).await?),
@@ -177,6 +219,23 @@ impl Connection {
     fn link(&self) -> Link {
         Link::new(self.frames.clone(), self.end.clone())
     }
+}
+
+/// The frame, and those that have arrived behind it; and how the stream ended, if it did meanwhile.
+fn take_more(
+    first: v1::OpenRequest,
+    inbound: &mut Streaming<v1::OpenRequest>,
+) -> (Vec<v1::OpenRequest>, Option<Option<Status>>) {
+    let mut frames = vec![first];
+    while frames.len() < TAKEN_AT_ONCE {
+        match inbound.message().now_or_never() {
+            Some(Ok(Some(frame))) => frames.push(frame),
+            Some(Ok(None)) => return (frames, Some(None)),
+            Some(Err(status)) => return (frames, Some(Some(status))),
+            None => break,
+        }
+    }
+    (frames, None)
 }
 
 fn heard(message: Result<Result<Option<v1::OpenRequest>, Status>, tokio::time::error::Elapsed>) -> Next {

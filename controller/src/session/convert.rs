@@ -6,6 +6,7 @@ use tradepost_domain::failure::Failure;
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::BootId;
 use tradepost_domain::job;
+use tradepost_domain::posting::Publication;
 use tradepost_domain::reconcile::Look;
 use tradepost_proto::convert::{self, time};
 use tradepost_proto::v1;
@@ -123,7 +124,7 @@ pub fn dispatch(assignment: Assignment) -> v1::OpenResponse {
 }
 
 fn publish_task(job: &job::Job, task: Task) -> v1::PublishTask {
-    let Task { intent, content, photos } = task;
+    let Task { publication: Publication { intent, .. }, content, photos } = task;
     let baseline_item_ids = match job.kind {
         job::Kind::Reconcile => intent.baseline,
         job::Kind::Publish | job::Kind::Login => Vec::new(),

@@ -20,10 +20,15 @@ pub const OUTBOUND: usize = 256;
 /// A dispatched run that the agent's beats do not name after this time takes no place any more.
 const UNDER_WAY: Duration = Duration::from_secs(10);
 
+/// Without a hint, jobs that became ready are looked for this often.
+const SWEEP: Duration = Duration::from_millis(800);
+
 /// The attached agents; clones share them.
 #[derive(Clone)]
 pub struct Sessions {
     live: Arc<Mutex<BTreeMap<AgentId, Session>>>,
+    /// When all were looked at last; none: they are due.
+    swept: Arc<Mutex<Option<Timestamp>>>,
     changed: Arc<Notify>,
     clock: SharedClock,
 }
@@ -38,6 +43,8 @@ pub struct Session {
     /// The way to it.
     pub link: Link,
     taken: BTreeMap<Run, Timestamp>,
+    /// Something happened since its jobs were last claimed.
+    due: bool,
 }
 
 /// The way to the other end of a stream.
@@ -96,7 +103,7 @@ impl Link {
 impl Sessions {
     /// Nobody is attached yet.
     pub fn new(clock: SharedClock) -> Self {
-        Self { live: Arc::default(), changed: Arc::default(), clock }
+        Self { live: Arc::default(), swept: Arc::default(), changed: Arc::default(), clock }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<AgentId, Session>) -> T) -> T {
@@ -112,7 +119,7 @@ impl Sessions {
                 link.end();
                 return None;
             }
-            live.insert(agent, Session { epoch, slots, link, taken })
+            live.insert(agent, Session { epoch, slots, link, taken, due: true })
         });
         if let Some(older) = older {
             older.link.tell(convert::go_away(Duration::from_secs(1), "a newer stream of this agent began"));
@@ -145,15 +152,45 @@ impl Sessions {
         self.with(|live| live.iter().map(|(agent, session)| (*agent, session.epoch)).collect())
     }
 
-    /// The attached agents that can take runs, with how many.
-    pub fn free(&self) -> Vec<(AgentId, SessionEpoch, u32)> {
+    /// Something happened to these agents' jobs. Whether one of them is attached here.
+    pub fn wake(&self, agents: &[AgentId]) -> bool {
         self.with(|live| {
-            live.iter()
-                .map(|(agent, session)| {
+            let mut any = false;
+            for agent in agents {
+                if let Some(session) = live.get_mut(agent) {
+                    session.due = true;
+                    any = true;
+                }
+            }
+            any
+        })
+    }
+
+    /// Hints may have been lost: every agent is due.
+    pub fn wake_all(&self) {
+        *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The attached agents that can take runs, with how many: those to whom something happened since they were last
+    /// returned, and once in [`SWEEP`] all of them.
+    pub fn due(&self) -> Vec<(AgentId, SessionEpoch, u32)> {
+        let now = self.clock.now();
+        let all = {
+            let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+            let all = swept.is_none_or(|at| !is_within(SWEEP, at, now));
+            if all {
+                *swept = Some(now);
+            }
+            all
+        };
+        self.with(|live| {
+            live.iter_mut()
+                .filter_map(|(agent, session)| {
+                    let due = std::mem::take(&mut session.due) || all;
                     let taken = u32::try_from(session.taken.len()).unwrap_or(u32::MAX);
-                    (*agent, session.epoch, session.slots.saturating_sub(taken))
+                    let free = session.slots.saturating_sub(taken);
+                    (due && free > 0).then_some((*agent, session.epoch, free))
                 })
-                .filter(|(_, _, free)| *free > 0)
                 .collect()
         })
     }
@@ -179,6 +216,7 @@ impl Sessions {
         self.with(|live| {
             if let Some(session) = live.get_mut(&agent) {
                 session.taken.remove(&run);
+                session.due = true;
             }
         });
         self.changed.notify_one();
@@ -189,7 +227,7 @@ impl Sessions {
         let now = self.clock.now();
         self.with(|live| {
             if let Some(session) = live.get_mut(&agent) {
-                session.taken.retain(|run, since| runs.contains(run) || is_under_way(*since, now));
+                session.taken.retain(|run, since| runs.contains(run) || is_within(UNDER_WAY, *since, now));
                 for run in runs {
                     session.taken.entry(*run).or_insert(now);
                 }
@@ -223,8 +261,8 @@ impl Sessions {
 }
 
 /// A clock that was set back by more than the span ends it as well: a place is free rather too early than too late.
-fn is_under_way(since: Timestamp, now: Timestamp) -> bool {
-    now.since(since).max(since.since(now)) < UNDER_WAY
+fn is_within(span: Duration, since: Timestamp, now: Timestamp) -> bool {
+    now.since(since).max(since.since(now)) < span
 }
 
 impl fmt::Debug for Sessions {

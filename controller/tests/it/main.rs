@@ -7,4 +7,5 @@ mod agent;
 mod input;
 mod recovery;
 mod system;
+mod timekeeping;
 mod work;

@@ -143,6 +143,30 @@ async fn a_journal_that_proves_no_click_lets_the_job_go_on_with_a_new_intent() -
 }
 
 #[tokio::test]
+async fn a_permit_whose_answer_was_lost_with_the_agent_is_given_back_unused_however_late() -> Result<()> {
+    let system = System::start().await?;
+    let (user, agent, posting, stream, dispatch) = begun(&system).await?;
+    let permit = stream.permit(&dispatch, "r1").await?;
+    drop(stream);
+    // Longer than the lease: the job does not run any more. Then longer than the report may take.
+    for (seconds, state) in [(31, v1::JobState::Uncertain), (60, v1::JobState::Uncertain)] {
+        system.clock.advance(Duration::from_secs(seconds));
+        user.job_reaches(&run(&dispatch).job_id, state).await?;
+    }
+    user.reaches(&posting.id, v1::PostingState::Uncertain).await?;
+    let mut stream = agent.attach(&system, &[]).await?;
+    assert_eq!(stream.permit(&dispatch, "r1").await?, permit, "the same request has the same answer");
+    let refused = stream.permit(&dispatch, "r2").await.expect_err("another request");
+    assert_eq!(reason(&refused), "WRONG_STATE");
+    let reason = "the answer was lost; the permit was not used".into();
+    let proof = v1::settle_publication_request::Outcome::NotClicked(v1::NotClicked { reason });
+    stream.settle(&dispatch, &permit, proof).await?;
+    let again = stream.dispatch().await?;
+    assert_eq!(task(&again).generation, 2);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_dispatch_without_an_answer_is_offered_again() -> Result<()> {
     let system = System::start().await?;
     let user = system.user().await?;

@@ -10,7 +10,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use tonic_types::StatusExt;
-use tradepost_controller::app::{App, Error, Surroundings};
+use tradepost_controller::app::{App, Authority, Error, Surroundings};
 use tradepost_controller::background::Grace;
 use tradepost_controller::config::Config;
 use tradepost_domain::time::Timestamp;
@@ -81,6 +81,7 @@ impl System {
             ids: Ids::from_system(),
             grace: Grace::None,
             metrics: None,
+            authority: Authority::Given,
         };
         let app = App::build(config, surroundings).await?;
         self.api = app.api_address().to_string();
@@ -120,7 +121,11 @@ impl System {
     pub(crate) async fn stranger(&self) -> Result<User> {
         let mut config = Config { data_dir: self.folder.path().to_owned(), ..Config::default() };
         config.database.url = Some(self.database.url().to_owned().into());
-        let surroundings = Surroundings { clock: self.clock.clone(), ..Surroundings::of_system() };
+        let surroundings = Surroundings {
+            clock: self.clock.clone(),
+            authority: Authority::Given,
+            ..Surroundings::of_system()
+        };
         let core = tradepost_controller::app::open_core(
             &config,
             &surroundings,

@@ -169,8 +169,8 @@ pub enum Effect {
         /// The fresh one.
         fresh: Box<publish::Intent>,
     },
-    /// Take the first look for the listing after this delay.
-    LookAfter(std::time::Duration),
+    /// Look for the listing, after the first delay of the schedule of looks.
+    Look,
 }
 
 /// Why a decision was refused.
@@ -339,8 +339,7 @@ fn step_intent_uncertain(
     } else {
         job::step(job, job::Event::BecomeUncertain, now)?
     };
-    let effects =
-        if was_unknown { Vec::new() } else { vec![Effect::LookAfter(crate::reconcile::SCHEDULE[0])] };
+    let effects = if was_unknown { Vec::new() } else { vec![Effect::Look] };
     Ok((job::Job { failure: Some(failure), ..job }, intent, effects))
 }
 
@@ -364,6 +363,12 @@ fn step_intent(
     let Publication { job, intent, .. } = publication;
     if matches!(event, publish::Event::Uncertain { .. } | publish::Event::ReportOverdue) {
         return step_intent_uncertain(job, intent, event, now);
+    }
+    if let publish::Event::Arm { request, run_lease, .. } = &event
+        && intent.was_given_for(request, *run_lease)
+    {
+        // Nothing is given out anew, so it does not matter what has become of the job meanwhile.
+        return Ok((job.clone(), intent.clone(), Vec::new()));
     }
     if let publish::Event::Prepared { run_lease, .. } | publish::Event::Arm { run_lease, .. } = &event {
         may_proceed(job, *run_lease)?;

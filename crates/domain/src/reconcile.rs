@@ -10,7 +10,8 @@ use crate::id::ContentHash;
 use crate::publish::{Event, Intent, Looks, PublishedItem};
 use crate::time::Timestamp;
 
-/// Delays of the looks after the publication became uncertain.
+/// Delays of the looks by default: each counts from the look before it, the first from the moment the publication became
+/// uncertain.
 pub const SCHEDULE: [Duration; 6] = [
     Duration::from_secs(30),
     Duration::from_secs(2 * 60),
@@ -21,8 +22,39 @@ pub const SCHEDULE: [Duration; 6] = [
 ];
 /// Clean looks needed before a listing counts as absent.
 pub const CLEAN_LOOKS: u32 = 3;
-/// Time that the clean looks must span: how long a site may hide a new listing.
+/// Time that the clean looks must span by default: how long a site may hide a new listing.
 pub const HORIZON: Duration = Duration::from_secs(24 * 3600);
+
+/// When to look for an uncertain publication, and over how long before it counts as absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    delays: Vec<Duration>,
+    horizon: Duration,
+}
+
+impl Schedule {
+    /// One with these delays, see [`SCHEDULE`], and this horizon, see [`HORIZON`]; none when there is no delay or either
+    /// is zero: then nothing would ever be looked for, or absence be concluded at once.
+    pub fn new(delays: Vec<Duration>, horizon: Duration) -> Option<Self> {
+        let sound = !delays.is_empty() && !horizon.is_zero() && delays.iter().all(|delay| !delay.is_zero());
+        sound.then_some(Self { delays, horizon })
+    }
+
+    /// The delay of the first look, from the moment the publication became uncertain.
+    pub fn first(&self) -> Duration {
+        self.delays.first().copied().unwrap_or(SCHEDULE[0])
+    }
+
+    fn after(&self, taken: u32) -> Option<Duration> {
+        usize::try_from(taken).ok().and_then(|taken| self.delays.get(taken)).copied()
+    }
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { delays: SCHEDULE.to_vec(), horizon: HORIZON }
+    }
+}
 
 /// One own listing as a look saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +77,7 @@ pub struct Look {
 }
 
 /// Decides on one look. The event is to be applied to the intent; the delay, if any, is until the next look.
-pub fn judge(intent: &Intent, look: &Look, now: Timestamp) -> (Event, Option<Duration>) {
+pub fn judge(intent: &Intent, look: &Look, schedule: &Schedule, now: Timestamp) -> (Event, Option<Duration>) {
     let fresh: Vec<&SeenItem> =
         look.items.iter().filter(|item| !intent.baseline.contains(&item.item_id)).collect();
     match fresh.as_slice() {
@@ -64,7 +96,7 @@ pub fn judge(intent: &Intent, look: &Look, now: Timestamp) -> (Event, Option<Dur
             )),
             None,
         ),
-        [] => nothing_new(intent, look, now),
+        [] => nothing_new(intent, look, schedule, now),
         several => (
             Event::FoundSeveral(format!("{} new listings appeared where one was expected", several.len())),
             None,
@@ -72,7 +104,12 @@ pub fn judge(intent: &Intent, look: &Look, now: Timestamp) -> (Event, Option<Dur
     }
 }
 
-fn nothing_new(intent: &Intent, look: &Look, now: Timestamp) -> (Event, Option<Duration>) {
+fn nothing_new(
+    intent: &Intent,
+    look: &Look,
+    schedule: &Schedule,
+    now: Timestamp,
+) -> (Event, Option<Duration>) {
     let control =
         intent.baseline.is_empty() || look.items.iter().any(|item| intent.baseline.contains(&item.item_id));
     let clean = look.whole && control;
@@ -82,15 +119,14 @@ fn nothing_new(intent: &Intent, look: &Look, now: Timestamp) -> (Event, Option<D
         clean: before.clean + u32::from(clean),
         first_clean_at: before.first_clean_at.or(clean.then_some(now)),
     };
-    let spanned = looks.first_clean_at.is_some_and(|first| now.since(first) >= HORIZON);
+    let spanned = looks.first_clean_at.is_some_and(|first| now.since(first) >= schedule.horizon);
     if clean && looks.clean >= CLEAN_LOOKS && spanned {
         return (Event::ProvenAbsent, None);
     }
-    let next = usize::try_from(looks.taken).ok().and_then(|taken| SCHEDULE.get(taken));
-    match next {
-        Some(delay) => (Event::LookedAgain(looks), Some(*delay)),
-        // The schedule is over without enough clean looks: go on daily while looks come out clean, else ask.
-        None if clean => (Event::LookedAgain(looks), Some(HORIZON)),
+    match schedule.after(looks.taken) {
+        Some(delay) => (Event::LookedAgain(looks), Some(delay)),
+        // The schedule is over without enough clean looks: go on (daily) while looks come out clean, else ask.
+        None if clean => (Event::LookedAgain(looks), Some(schedule.horizon)),
         None => (
             Event::AskPerson(String::from(
                 "the account's own listings could not be read well enough to decide",
@@ -149,11 +185,27 @@ mod tests {
     fn one_matching_new_listing_confirms_and_two_are_a_duplicate() {
         let intent = unknown(&["1"]);
         let look = Look { items: vec![seen("1", false), seen("2", true)], whole: true };
-        assert!(matches!(judge(&intent, &look, Timestamp::EPOCH).0, Event::Found(_)));
+        assert!(matches!(judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH).0, Event::Found(_)));
         let look = Look { items: vec![seen("2", true), seen("3", true)], whole: true };
-        assert!(matches!(judge(&intent, &look, Timestamp::EPOCH).0, Event::FoundSeveral(_)));
+        assert!(matches!(
+            judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH).0,
+            Event::FoundSeveral(_)
+        ));
         let look = Look { items: vec![seen("2", false)], whole: true };
-        assert!(matches!(judge(&intent, &look, Timestamp::EPOCH).0, Event::AskPerson(_)));
+        assert!(matches!(
+            judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH).0,
+            Event::AskPerson(_)
+        ));
+    }
+
+    #[test]
+    fn a_schedule_always_looks_and_never_concludes_at_once() {
+        let second = Duration::from_secs(1);
+        assert!(Schedule::new(vec![second], second).is_some());
+        assert!(Schedule::new(Vec::new(), second).is_none());
+        assert!(Schedule::new(vec![second, Duration::ZERO], second).is_none());
+        assert!(Schedule::new(vec![second], Duration::ZERO).is_none());
+        assert_eq!(Schedule::new(SCHEDULE.to_vec(), HORIZON), Some(Schedule::default()));
     }
 
     proptest! {
@@ -168,7 +220,7 @@ mod tests {
                 if whole && control {
                     clean_at.push(now);
                 }
-                let (event, _) = judge(&intent, &Look { items, whole }, now);
+                let (event, _) = judge(&intent, &Look { items, whole }, &Schedule::default(), now);
                 intent = step(&intent, event, now).expect("an unknown intent takes every judgement");
                 if intent.state == State::Absent {
                     prop_assert!(clean_at.len() >= 3);

@@ -7,6 +7,7 @@
 mod backend;
 mod dialect;
 mod error;
+mod gather;
 mod open;
 #[path = "../../store/shared/mod.rs"]
 mod shared;

@@ -13,21 +13,22 @@ use super::{Fault, Tx, page};
 use crate::backend::{Backend, Conn};
 use crate::time::Time;
 
-struct AccountRow {
-    id: Uuid,
-    workspace_id: Uuid,
-    name: String,
-    site: String,
-    site_url: String,
-    sign_in_name: Option<String>,
-    currency: String,
-    agent_id: Option<Uuid>,
-    created_at: Time,
-    version: i64,
+/// A row of the table.
+pub(crate) struct AccountRow {
+    pub(crate) id: Uuid,
+    pub(crate) workspace_id: Uuid,
+    pub(crate) name: String,
+    pub(crate) site: String,
+    pub(crate) site_url: String,
+    pub(crate) sign_in_name: Option<String>,
+    pub(crate) currency: String,
+    pub(crate) agent_id: Option<Uuid>,
+    pub(crate) created_at: Time,
+    pub(crate) version: i64,
 }
 
 impl AccountRow {
-    fn into_account(self) -> Result<Account, Fault> {
+    pub(crate) fn into_account(self) -> Result<Account, Fault> {
         Ok(Account {
             id: AccountId(self.id),
             workspace: WorkspaceId(self.workspace_id),

@@ -15,7 +15,8 @@ use crate::backend::Conn;
 use crate::dialect;
 use crate::time::Time;
 
-pub(super) async fn apply(mut tx: Tx<'_>, change: Change, now: Timestamp) -> Result<(), Fault> {
+pub(crate) async fn apply(mut tx: Tx<'_>, change: Change, now: Timestamp) -> Result<(), Fault> {
+    let hints = hints(&change);
     let Change {
         guard,
         mut jobs,
@@ -57,14 +58,23 @@ pub(super) async fn apply(mut tx: Tx<'_>, change: Change, now: Timestamp) -> Res
     if let Some(receipt) = receipt {
         insert_receipt(tx.conn, &receipt, now).await?;
     }
-    for job in jobs.iter().chain(&new_jobs) {
+    tx.hints.extend(hints);
+    tx.append_events(&events, now).await
+}
+
+/// What to give after the change's commit.
+pub(crate) fn hints(change: &Change) -> Vec<Hint> {
+    let mut hints = Vec::new();
+    for job in change.jobs.iter().chain(&change.new_jobs) {
         // A job that went on keeps its account; every other change makes it, or the account's next one, ready.
-        let busy = matches!(job.state, job::State::Leased | job::State::Running);
-        if !busy || job.cancel_requested {
-            tx.hints.push(Hint::Agent(job.agent));
+        if !matches!(job.state, job::State::Leased | job::State::Running) {
+            hints.push(Hint::Agent(job.agent));
+        } else if job.cancel_requested {
+            hints.push(Hint::Cancel(job.agent));
         }
     }
-    tx.append_events(&events, now).await
+    hints.dedup();
+    hints
 }
 
 /// A compare-and-set that must have changed its row.

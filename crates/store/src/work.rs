@@ -55,7 +55,7 @@ pub struct ChangeReceipt {
 }
 
 /// The stream that must be an agent's newest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EpochGuard {
     /// The agent.
     pub agent: AgentId,
@@ -122,6 +122,19 @@ pub struct Step {
     pub index: u32,
     /// Steps in its phase; 0 when unknown.
     pub total: u32,
+}
+
+/// Step reports of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunSteps {
+    /// The agent that works on it.
+    pub agent: AgentId,
+    /// Its job.
+    pub job: JobId,
+    /// The run.
+    pub run_lease: RunLease,
+    /// The reports.
+    pub steps: Vec<Step>,
 }
 
 /// A step report as stored.

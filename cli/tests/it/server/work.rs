@@ -27,6 +27,23 @@ impl v1::posting_service_server::PostingService for Fake {
         Ok(Response::new(v1::CreatePostingResponse { posting: Some(self.posting()) }))
     }
 
+    async fn batch_create_postings(
+        &self,
+        request: Request<v1::BatchCreatePostingsRequest>,
+    ) -> Answer<v1::BatchCreatePostingsResponse> {
+        self.check(&request)?;
+        let requests = request.into_inner().requests;
+        let postings = requests
+            .into_iter()
+            .map(|one| v1::Posting {
+                listing_id: one.listing_id,
+                account_id: one.account_id,
+                ..self.posting()
+            })
+            .collect();
+        Ok(Response::new(v1::BatchCreatePostingsResponse { postings }))
+    }
+
     async fn get_posting(&self, request: Request<v1::GetPostingRequest>) -> Answer<v1::GetPostingResponse> {
         self.check(&request)?;
         Ok(Response::new(v1::GetPostingResponse { posting: Some(self.posting()) }))

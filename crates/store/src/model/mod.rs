@@ -37,7 +37,8 @@ use uuid::Uuid;
 
 use self::table::Table;
 use crate::{
-    Conflict, Cursor, Error, EvidenceFile, Hint, PageRequest, Role, Slice, Store, StoredStep, WakeHints,
+    Conflict, Cursor, Error, EvidenceFile, Gather, Hint, PageRequest, Role, Slice, Store, StoredStep,
+    WakeHints,
 };
 
 /// Hints that a slow receiver may miss.
@@ -263,6 +264,8 @@ impl Store for Model {
 
     async fn close(&self) {}
 }
+
+impl Gather for Model {}
 
 impl WakeHints for Model {
     fn hints(&self) -> broadcast::Receiver<Hint> {
