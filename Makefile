@@ -1,7 +1,8 @@
 # Everything a newcomer needs is `make demo` and `make test`. The work is done by cargo, npm and the scripts in deploy/.
-.PHONY: help demo test lint sqlx check-windows bench-flow chaos orphans
+.PHONY: help demo test lint sim sqlx check-windows bench-flow chaos orphans
 .DEFAULT_GOAL := help
 PROFILE ?= dev
+SEEDS ?= 1000
 
 help: ## lists the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -16,6 +17,9 @@ test: ## runs every check: formatting, lints, and all tests on SQLite, PostgreSQ
 lint: ## the quick checks only: formatting and clippy
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
+
+sim: ## simulates fleets from seeds with everything going wrong; SEEDS=10000 for many, SEED=7 for one with its trace in target/sim
+	@cargo run --quiet --package tradepost-simulation --profile sim --bin simulate -- $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 sqlx: ## refreshes the checked queries' caches after a change of SQL or migrations
 	@deploy/sqlx.sh

@@ -24,8 +24,8 @@ pub enum Bug {
     IgnoreTtl,
     /// After a restart the agent gives permits back without a look into its journal.
     RecoverAsNotClicked,
-    /// A look says that it read the whole list when it did not.
-    PartialLookIsWhole,
+    /// A look reads the first page of the list and says that it read the whole.
+    FirstPageIsWhole,
     /// The agent takes the newest own listing for the one it made.
     ConfirmByNewest,
 }
@@ -41,7 +41,7 @@ impl Bug {
         Self::LostAnswerIsNotClicked,
         Self::IgnoreTtl,
         Self::RecoverAsNotClicked,
-        Self::PartialLookIsWhole,
+        Self::FirstPageIsWhole,
         Self::ConfirmByNewest,
     ];
 }

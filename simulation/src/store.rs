@@ -21,9 +21,9 @@ use tradepost_domain::publish::Intent;
 use tradepost_domain::time::Timestamp;
 use tradepost_store::model::Model;
 use tradepost_store::{
-    Accounts, Agents, Attachment, Auth, Change, Claim, Error, Events, Evidence, EvidenceFile, Gather, Hint,
-    JobFilter, Listings, NewAgent, NewEnrolmentToken, NewToken, NewUser, PageRequest, Photos, PostingFilter,
-    Principal, Redeemed, Slice, Step, Store, StoredStep, WakeHints, Work,
+    Accounts, Agents, Attachment, Auth, Change, Claim, EpochGuard, Error, Events, Evidence, EvidenceFile,
+    Gather, Hint, JobFilter, Listings, NewAgent, NewEnrolmentToken, NewToken, NewUser, PageRequest, Photos,
+    PostingFilter, Principal, Redeemed, Slice, Step, Store, StoredStep, WakeHints, Work,
 };
 
 use crate::plan::Bug;
@@ -193,13 +193,28 @@ through! { Work {
         Read count_jobs() -> Vec<(job::State, u64)>;
     {
         async fn commit(&self, change: Change, now: Timestamp) -> Answer<()> {
+            let guard = change.guard;
             let change = self.spoiled(change);
-            self.call("commit", Kind::Write, self.model().commit(change, now)).await
+            let effect = async {
+                let older = self.is_older_stream(guard);
+                let done = self.model().commit(change, now).await;
+                if older && done.is_ok() {
+                    self.world.violation(|| format!("I1: a write of an older stream took effect: {guard:?}"));
+                }
+                done
+            };
+            self.call("commit", Kind::Write, effect).await
         }
     }
 } }
 
 impl SlowStore {
+    /// Whether a write on behalf of this stream must change nothing.
+    fn is_older_stream(&self, guard: Option<EpochGuard>) -> bool {
+        let Some(EpochGuard { agent, epoch }) = guard else { return false };
+        self.model().look(|rows| rows.agents().any(|row| row.id == agent && row.epoch != epoch))
+    }
+
     /// The change as a store with a bug would take it.
     fn spoiled(&self, mut change: Change) -> Change {
         if self.world.has(Bug::IgnoreEpochGuard) {

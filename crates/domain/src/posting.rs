@@ -393,7 +393,11 @@ fn step_job(publication: &Publication, event: job::Event, now: Timestamp) -> Res
             restore::doubted(publication, failure.message, now)
         }
         job::Event::Succeed(_) => Err(Rejected::Unproven),
-        job::Event::RequestCancel if armed => Err(Rejected::PastTheFence),
+        // An open question is answered, not cancelled away: the listing may be on the site.
+        job::Event::RequestCancel => {
+            may_go_on(intent)?;
+            Ok((job::step(job, event, now)?, intent.clone(), Vec::new()))
+        }
         // A lost agent, or one that is back without its run: the permit's deadline or the journal decides first.
         job::Event::AgentBack if intent.state == publish::State::Armed => {
             Ok((job::step(job, job::Event::BecomeUncertain, now)?, intent.clone(), Vec::new()))

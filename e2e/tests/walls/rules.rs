@@ -14,6 +14,8 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("agent", &["proto", "domain", "recipe", "runtime"]),
     ("cli", &["proto", "domain", "runtime"]),
     ("sandbox", &["domain", "runtime"]),
+    // Plays both sides of the wire, on the store's model.
+    ("simulation", &["proto", "domain", "store", "runtime", "controller", "agent"]),
     ("bench", &["domain", "proto", "runtime", "testkit"]),
 ];
 

@@ -150,6 +150,20 @@ fn a_parked_run_goes_on_when_its_agent_is_back_with_it() {
     assert!(after(&wished, job::Event::Acknowledge(lease), 70).is_err(), "nobody wishes it any more");
 }
 
+#[test]
+fn an_open_question_is_answered_and_not_cancelled_away() {
+    for state in [publish::State::Duplicate, publish::State::NeedsHuman] {
+        let start = publication();
+        let asked = Publication {
+            intent: publish::Intent { state, ..start.intent.clone() },
+            job: job::Job { state: job::State::NeedsHuman, ..start.job.clone() },
+            posting: Posting { state: State::NeedsHuman, ..start.posting.clone() },
+        };
+        let cancelled = after(&asked, job::Event::RequestCancel, 1);
+        assert_eq!(cancelled, Err(Rejected::Unresolved), "the listing may be on the site");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 

@@ -301,6 +301,11 @@ impl<'t> View<'t> {
         self.0.postings.rows()
     }
 
+    /// Every agent.
+    pub fn agents(self) -> impl Iterator<Item = &'t Agent> {
+        self.0.agents.rows()
+    }
+
     /// Every account.
     pub fn accounts(self) -> impl Iterator<Item = &'t Account> {
         self.0.accounts.rows()
