@@ -298,6 +298,12 @@ fn step_job(publication: &Publication, event: job::Event, now: Timestamp) -> Res
         }
         job::Event::Succeed(_) => Err(Rejected::Unproven),
         job::Event::RequestCancel if armed => Err(Rejected::PastTheFence),
+        // Whether there is a listing is for a person to say; cancelling would hide the question.
+        job::Event::RequestCancel
+            if matches!(intent.state, publish::State::Duplicate | publish::State::NeedsHuman) =>
+        {
+            Err(Rejected::Unresolved)
+        }
         // A lost agent, or one that is back without its run: the permit's deadline or the journal decides first.
         job::Event::AgentBack if intent.state == publish::State::Armed => {
             Ok((job::step(job, job::Event::BecomeUncertain, now)?, intent.clone(), Vec::new()))
