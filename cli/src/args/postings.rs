@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use tradepost_domain::job;
 use tradepost_domain::posting::State;
 
 use super::Limit;
@@ -42,6 +43,16 @@ pub(crate) enum PostingsCommand {
     ///
     /// Either --published ITEM_ID with --url URL, or --not-published.
     Resolve(ResolvePosting),
+    /// Say what a posting waits for, and until when
+    Why(PostingArgument),
+    /// Give a posting another place in its account's queue
+    Prioritize {
+        #[command(flatten)]
+        posting: PostingArgument,
+        /// high, normal, low, or a number from -100 to 100
+        #[arg(allow_hyphen_values = true, value_parser = priority)]
+        priority: i32,
+    },
     /// Show the proof of publication
     Receipt(PostingArgument),
 }
@@ -68,8 +79,8 @@ pub(crate) struct CreatePosting {
     /// The account: id, unique beginning of the id, or name
     #[arg(long, short)]
     pub(crate) account: String,
-    /// Higher goes first, -100 to 100
-    #[arg(long, default_value_t = 0, allow_hyphen_values = true, value_parser = clap::value_parser!(i32).range(-100..=100))]
+    /// high, normal, low, or a number from -100 to 100; higher goes first
+    #[arg(long, default_value = "normal", allow_hyphen_values = true, value_parser = priority)]
     pub(crate) priority: i32,
     /// Post although the listing is on this account already
     #[arg(long)]
@@ -106,6 +117,20 @@ pub(crate) struct ResolvePosting {
     /// It is not published
     #[arg(long, conflicts_with = "published")]
     pub(crate) not_published: bool,
+}
+
+/// A priority by its name or number.
+fn priority(text: &str) -> Result<i32, String> {
+    match text {
+        "high" => Ok(job::HIGH),
+        "normal" => Ok(0),
+        "low" => Ok(-job::HIGH),
+        number => number
+            .parse()
+            .ok()
+            .filter(|number| job::PRIORITIES.contains(number))
+            .ok_or_else(|| String::from("use high, normal, low, or a number from -100 to 100")),
+    }
 }
 
 /// A posting's state as an argument.

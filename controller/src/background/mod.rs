@@ -25,6 +25,8 @@ const DISPATCH: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(1);
 /// After a start, agents get this long to come back with their runs before leases are ended.
 const GRACE: Duration = Duration::from_secs(10);
+/// Windows of accounts that have ended are looked for this often.
+const WINDOWS: Duration = Duration::from_secs(1);
 /// Jobs are counted this often.
 const COUNT: Duration = Duration::from_secs(10);
 
@@ -57,6 +59,11 @@ pub fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, grace: Grace) {
     driver.spawn("overdue-permits", Duration::ZERO, SWEEP, Arc::default(), move || {
         let core = core_.clone();
         async move { core.sweep_overdue().await.map(drop) }
+    });
+    let core_ = core.clone();
+    driver.spawn("windows", Duration::ZERO, WINDOWS, Arc::default(), move || {
+        let core = core_.clone();
+        async move { core.roll_windows().await.map(drop) }
     });
     let (core_, sessions_) = (core.clone(), sessions.clone());
     driver.spawn("touch", Duration::ZERO, TOUCH, Arc::default(), move || {

@@ -17,6 +17,7 @@ pub mod event;
 pub mod evidence;
 pub mod job;
 pub mod listing;
+pub mod pacing;
 pub mod page;
 pub mod permit;
 pub mod photo;

@@ -19,7 +19,7 @@ use url::Url;
 use super::core::{Caller, Core};
 use super::error::{Error, Reason, Result};
 use super::page::{Page, Query};
-use super::work::{job_event, posting_event};
+use super::work::{job_event, posting_event, told_of};
 
 /// What a caller asks for.
 #[derive(Debug, Clone)]
@@ -57,9 +57,7 @@ impl Core {
         if let Some(made) = self.store.find_posting(caller.workspace, id).await? {
             return Ok(made);
         }
-        if !(-100..=100).contains(&new.priority) {
-            return Err(Error::field("priority", format!("is {}; use -100 to 100", new.priority)));
-        }
+        check_priority(new.priority)?;
         let account = self.account(caller, new.account).await?;
         let listing = self.listing(caller, new.listing).await?;
         check_site(&account, &listing.content)?;
@@ -137,6 +135,7 @@ impl Core {
                 run_after: now,
                 cancel_requested: false,
                 failure: None,
+                discarded_at: None,
                 trace_context: telemetry::current_traceparent(),
                 created_at: now,
                 updated_at: now,
@@ -193,6 +192,29 @@ impl Core {
                 Reason::WrongState => Error::new(Reason::WrongState, "the posting has ended already"),
                 _ => error,
             })?;
+        Ok(publication.posting)
+    }
+
+    /// Gives a posting another place in its account's queue.
+    pub async fn prioritize_posting(&self, caller: &Caller, id: PostingId, priority: i32) -> Result<Posting> {
+        check_priority(priority)?;
+        let decided = self.decide(caller.workspace, id, |publication, _| {
+            let job = &publication.job;
+            if job.priority == priority && !job.state.is_terminal() {
+                return Ok(None);
+            }
+            let told = told_of(job, caller, json!({ "priority": priority }));
+            let with = Change { events: vec![told], ..Change::default() };
+            let event = Event::Job(job::Event::Prioritize(priority));
+            Ok(Some(super::work::Decision { with, ..event.into() }))
+        });
+        let publication = decided.await.map_err(|error| match error.reason {
+            Reason::WrongState => Error::new(
+                Reason::WrongState,
+                "the posting has ended; its place in the queue does not matter any more",
+            ),
+            _ => error,
+        })?;
         Ok(publication.posting)
     }
 
@@ -262,6 +284,13 @@ impl Core {
         let found = self.store.find_publication(caller.workspace, id).await?;
         found.ok_or_else(|| Error::not_found(Reason::PostingNotFound, "posting", id))
     }
+}
+
+fn check_priority(priority: i32) -> Result<()> {
+    if job::PRIORITIES.contains(&priority) {
+        return Ok(());
+    }
+    Err(Error::field("priority", format!("is {priority}; use -100 to 100")))
 }
 
 /// Why a posting in this state is not tried again, and what to do instead.

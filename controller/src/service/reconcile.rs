@@ -110,8 +110,8 @@ impl Core {
     /// Lets a look that waits for a person, or was given up, go on. Says whether there was one.
     pub(super) async fn resume_look(&self, publication: &Publication) -> Result<bool> {
         for state in [job::State::NeedsHuman, job::State::Failed] {
-            let filter =
-                tradepost_store::JobFilter { state: Some(state), account: Some(publication.posting.account) };
+            let account = Some(publication.posting.account);
+            let filter = tradepost_store::JobFilter { state: Some(state), account, dead_letters: false };
             let jobs = self
                 .store
                 .list_jobs(publication.posting.workspace, filter, PageRequest { limit: 200, after: None })
@@ -121,22 +121,14 @@ impl Core {
                 .into_iter()
                 .find(|job| job.kind == job::Kind::Reconcile && job.intent == Some(publication.intent.id));
             if let Some(job) = ours {
-                self.apply(&job, job::Event::Resume).await?;
-                return Ok(true);
+                return match self.apply(&job, job::Event::Resume).await {
+                    // Another one goes on already.
+                    Err(error) if error.reason != Reason::LookOpen => Err(error),
+                    _ => Ok(true),
+                };
             }
         }
         Ok(false)
-    }
-
-    /// When the next look of an uncertain publication is due, if one is queued.
-    pub(super) async fn next_look(&self, publication: &Publication) -> Result<Option<Timestamp>> {
-        let filter = tradepost_store::JobFilter {
-            state: Some(job::State::Queued),
-            account: Some(publication.posting.account),
-        };
-        let page = PageRequest { limit: 200, after: None };
-        let jobs = self.store.list_jobs(publication.posting.workspace, filter, page).await?;
-        Ok(jobs.rows.iter().filter(|job| job.kind == job::Kind::Reconcile).map(|job| job.run_after).min())
     }
 }
 

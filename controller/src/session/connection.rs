@@ -142,7 +142,8 @@ impl Connection {
     }
 
     async fn attach(&self, greeting: Greeting) -> Result<SessionEpoch, Error> {
-        let epoch = self.core.attach(self.agent, &greeting).await?.epoch;
+        let agent = self.core.attach(self.agent, &greeting).await?;
+        let epoch = agent.epoch;
         // Before the agent hears of the stream: its calls for runs that were parked find them running.
         let reconciled = self.core.reconcile_runs(self.agent, &greeting.runs, true).await?;
         self.link().tell(convert::out(Out::Welcome(v1::Welcome {
@@ -158,7 +159,7 @@ impl Connection {
         );
         self.tell(&reconciled.forget, &reconciled.cancel);
         // Only now jobs may be claimed for it: before, none of its rows can be a dispatch under way.
-        self.sessions.insert(self.agent, epoch, greeting.slots, reconciled.keep, self.link());
+        self.sessions.insert(&agent, greeting.slots, reconciled.keep, self.link());
         Ok(epoch)
     }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tradepost_domain::id::{AgentId, SessionEpoch};
+use tradepost_domain::agent::Agent;
+use tradepost_domain::fair;
+use tradepost_domain::id::{AgentId, SessionEpoch, WorkspaceId};
 use tradepost_proto::v1;
 
 use super::convert;
@@ -20,15 +22,27 @@ pub const OUTBOUND: usize = 256;
 const UNDER_WAY: Duration = Duration::from_secs(10);
 
 /// The attached agents; clones share them.
+///
+/// Whose turn it is next is remembered here only: it makes the order fair, and decides about nothing else.
 #[derive(Clone, Default)]
 pub struct Sessions {
     live: Arc<Mutex<HashMap<AgentId, Session>>>,
+    turns: Arc<Mutex<Turns>>,
     changed: Arc<Notify>,
+}
+
+/// Who was served when, as growing numbers.
+#[derive(Debug, Default)]
+struct Turns {
+    newest: u64,
+    workspaces: HashMap<WorkspaceId, u64>,
 }
 
 /// One attached agent.
 #[derive(Debug)]
 pub struct Session {
+    /// Whose agent it is.
+    pub workspace: WorkspaceId,
     /// The stream's number.
     pub epoch: SessionEpoch,
     /// How many runs the agent takes at once.
@@ -36,6 +50,7 @@ pub struct Session {
     /// The way to it.
     pub link: Link,
     taken: HashMap<Run, Instant>,
+    served: u64,
 }
 
 /// The way to the other end of a stream.
@@ -97,15 +112,16 @@ impl Sessions {
     }
 
     /// Takes a stream in; an older one of the same agent is ended.
-    pub fn insert(&self, agent: AgentId, epoch: SessionEpoch, slots: u32, runs: Vec<Run>, link: Link) {
+    pub fn insert(&self, agent: &Agent, slots: u32, runs: Vec<Run>, link: Link) {
         let now = Instant::now();
         let taken = runs.into_iter().map(|run| (run, now)).collect();
+        let Agent { id: agent, workspace, epoch, .. } = *agent;
         let older = self.with(|live| {
             if live.get(&agent).is_some_and(|present| present.epoch > epoch) {
                 link.end();
                 return None;
             }
-            live.insert(agent, Session { epoch, slots, link, taken })
+            live.insert(agent, Session { workspace, epoch, slots, link, taken, served: 0 })
         });
         if let Some(older) = older {
             older.link.tell(convert::go_away(Duration::from_secs(1), "a newer stream of this agent began"));
@@ -138,25 +154,40 @@ impl Sessions {
         self.with(|live| live.iter().map(|(agent, session)| (*agent, session.epoch)).collect())
     }
 
-    /// The attached agents that can take runs, with how many.
+    /// The attached agents that can take runs, with how many; workspaces take turns, the one that was served least
+    /// recently first.
     pub fn free(&self) -> Vec<(AgentId, SessionEpoch, u32)> {
-        self.with(|live| {
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting: Vec<_> = self.with(|live| {
             live.iter()
                 .map(|(agent, session)| {
                     let taken = u32::try_from(session.taken.len()).unwrap_or(u32::MAX);
-                    (*agent, session.epoch, session.slots.saturating_sub(taken))
+                    (session, (*agent, session.epoch, session.slots.saturating_sub(taken)))
                 })
-                .filter(|(_, _, free)| *free > 0)
+                .filter(|(_, (_, _, free))| *free > 0)
+                .map(|(session, who)| fair::Waiting {
+                    group: session.workspace,
+                    group_served: turns.workspaces.get(&session.workspace).copied().unwrap_or(0),
+                    served: session.served,
+                    who,
+                })
                 .collect()
-        })
+        });
+        drop(turns);
+        fair::order(waiting)
     }
 
     /// Sends a run's dispatch and counts its place as taken.
     pub fn dispatch(&self, agent: AgentId, run: Run, frame: v1::OpenResponse) -> Result<(), NotSent> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         self.with(|live| {
             let session = live.get_mut(&agent).ok_or(NotSent::Detached)?;
             session.link.send(frame)?;
             session.taken.insert(run, Instant::now());
+            turns.newest += 1;
+            session.served = turns.newest;
+            let newest = turns.newest;
+            turns.workspaces.insert(session.workspace, newest);
             Ok(())
         })
     }

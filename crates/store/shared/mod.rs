@@ -14,7 +14,7 @@
 //! every selected column says its nullability and, where it is no text or integer, its type; times are always bound.
 //! To add a query: write it here, run `make sqlx`. When one engine refuses it, make it a pair in the two dialects.
 //!
-//! Locks on PostgreSQL are taken in one order: agents, listings, new rows, jobs, intents, postings, and last the
+//! Locks on PostgreSQL are taken in one order: agents, accounts, listings, new rows, jobs, intents, postings, and last the
 //! workspace's row (by appending events).
 
 mod accounts;
@@ -25,6 +25,7 @@ mod events;
 mod evidence;
 mod fault;
 mod listings;
+mod pacing;
 mod page;
 mod photos;
 mod rows;
