@@ -5,6 +5,7 @@
 mod access;
 mod agent;
 mod input;
+mod pacing;
 mod recovery;
 mod system;
 mod work;
