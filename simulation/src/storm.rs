@@ -23,6 +23,7 @@ pub fn begin(world: &Arc<World>, fleet: &Fleet) {
     every(world, plan.clock_jump, jump);
     every(world, plan.network_cut, cut_network);
     every(world, plan.clone, clone_agent);
+    every(world, plan.site_down, site_down);
     let accounts: Vec<_> = fleet.accounts.iter().map(|account| account.id).collect();
     let all = accounts.clone();
     every(world, plan.signed_out, move |world| {
@@ -66,6 +67,7 @@ pub fn revive(world: &Arc<World>) {
 pub fn end(world: &Arc<World>) {
     world.set_storm(false);
     lock(&world.network).mend();
+    lock(&world.site).is_down = false;
     for controller in &world.controllers {
         controller.cut_off(false);
     }
@@ -183,6 +185,13 @@ fn cut_network(world: &Arc<World>) {
             lock(&world.network).set(route, false);
         }
     });
+}
+
+fn site_down(world: &Arc<World>) {
+    world.count("the site cannot be used");
+    lock(&world.site).is_down = true;
+    let time = world.exec.between(Duration::from_secs(5), Duration::from_secs(300));
+    after(world, time, |world| lock(&world.site).is_down = false);
 }
 
 /// A second machine with the same identity and an empty journal: an image that was copied before the agent ever worked.

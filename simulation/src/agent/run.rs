@@ -130,6 +130,10 @@ impl Run {
                 chrome.kill(world);
                 Err(crashed())
             }
+            Either::Right(_) if lock(&world.site).is_down => {
+                world.count("a step finds the site unusable");
+                Err(Failure::new(FailureClass::PageUnknown, name, "the page is none that is known"))
+            }
             Either::Right(_) if world.fault("a step fails", world.plan.chrome_fails) => {
                 Err(Failure::new(FailureClass::ElementMissing, name, "the page is another"))
             }
