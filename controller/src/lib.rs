@@ -10,6 +10,7 @@
 //! - [`background`]: what time alone brings about.
 //! - [`identity`]: the certificate authority.
 //! - [`timekeeping`]: this process's clock at the database's.
+//! - [`memory`]: how far the database had come, so that an older copy is recognised.
 //! - [`app`]: puts them together; the only file that names a database engine.
 
 pub mod app;
@@ -18,6 +19,7 @@ pub mod background;
 pub mod config;
 pub mod grpc;
 pub mod identity;
+pub mod memory;
 pub mod metric;
 pub mod service;
 pub mod session;

@@ -139,6 +139,18 @@ impl Client {
         convert::present(answer.account, "account").map(convert::account)
     }
 
+    /// Says whether absent listings are posted again without asking.
+    pub(crate) async fn set_auto_republish(
+        &self,
+        account: model::Account,
+        on: bool,
+    ) -> Result<model::Account> {
+        let request =
+            v1::UpdateAccountRequest { id: account.id, etag: account.etag, auto_republish: Some(on) };
+        let answer = call!(self, Never, AccountServiceClient.update_account(request))?;
+        convert::present(answer.account, "account").map(convert::account)
+    }
+
     pub(crate) async fn bind_account(
         &self,
         account: model::Account,
@@ -320,6 +332,19 @@ impl Client {
         let request = v1::ResolvePostingRequest { id, finding: Some(finding) };
         let answer = call!(self, Never, PostingServiceClient.resolve_posting(request))?;
         convert::posting(convert::present(answer.posting, "posting")?)
+    }
+
+    /// Has the agent look as soon as it can.
+    pub(crate) async fn request_look(&self, id: String) -> Result<model::Posting> {
+        let answer = call!(self, Harmless, PostingServiceClient.request_look(v1::RequestLookRequest { id }))?;
+        convert::posting(convert::present(answer.posting, "posting")?)
+    }
+
+    /// What the looks for a posting's listing saw, oldest first.
+    pub(crate) async fn list_looks(&self, posting_id: String) -> Result<Vec<model::Look>> {
+        let answer =
+            call!(self, Harmless, PostingServiceClient.list_looks(v1::ListLooksRequest { posting_id }))?;
+        Ok(answer.looks.into_iter().map(convert::look).collect())
     }
 
     /// The proof of publication; none before it.

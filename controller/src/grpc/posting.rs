@@ -138,6 +138,26 @@ impl PostingService for Api {
         Ok(Response::new(v1::ResolvePostingResponse { posting: self.show(posting).await? }))
     }
 
+    async fn request_look(
+        &self,
+        request: Request<v1::RequestLookRequest>,
+    ) -> Result<Response<v1::RequestLookResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::RequestLookRequest { id } = request.into_inner();
+        let posting = self.core.request_look(&caller, posting_id("id", &id)?).await.map_err(status::from)?;
+        Ok(Response::new(v1::RequestLookResponse { posting: self.show(posting).await? }))
+    }
+
+    async fn list_looks(
+        &self,
+        request: Request<v1::ListLooksRequest>,
+    ) -> Result<Response<v1::ListLooksResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::ListLooksRequest { posting_id: id } = request.into_inner();
+        let looks = self.core.looks(&caller, posting_id("posting_id", &id)?).await.map_err(status::from)?;
+        Ok(Response::new(v1::ListLooksResponse { looks: looks.into_iter().map(Into::into).collect() }))
+    }
+
     async fn get_receipt(
         &self,
         request: Request<v1::GetReceiptRequest>,

@@ -119,6 +119,8 @@ reasons! {
     FormChanged = "FORM_CHANGED", FailedPrecondition;
     /// Another permit than the intent's.
     PermitMismatch = "PERMIT_MISMATCH", FailedPrecondition;
+    /// The agent's numbers cannot come from this database.
+    AgentAhead = "AGENT_AHEAD", FailedPrecondition;
     /// The run is not the job's present one.
     StaleRun = "STALE_RUN", Aborted;
     /// The etag is old.

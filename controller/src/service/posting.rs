@@ -10,8 +10,12 @@ use tradepost_domain::field::Violations;
 use tradepost_domain::id::{AccountId, IntentId, JobId, ListingId, PostingId, RequestId, Version};
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::listing::{Content, Listing};
-use tradepost_domain::posting::{self, Event, Posting, Publication, Receipt, State};
+use tradepost_domain::posting::{
+    self, Event, Posting, Publication, Receipt, Resolution, State, Trail, Witness,
+};
 use tradepost_domain::publish::{self, Intent, Looks, PublishedItem};
+use tradepost_domain::reconcile::LookRecord;
+use tradepost_domain::time::Timestamp;
 use tradepost_recipe::{catalogue, values};
 use tradepost_runtime::telemetry;
 use tradepost_store::{Asked, Change, Conflict, Error as StoreError, Ground, PostingFilter};
@@ -276,13 +280,16 @@ impl Core {
             }
             Finding::NotPublished => None,
         };
-        let decided = self.decide(caller.workspace, id, |publication, _| {
+        let looks = self.store.list_looks(caller.workspace, id).await?;
+        let decided = self.decide(caller.workspace, id, |publication, now| {
             let event = match &item {
                 Some(item) => publish::Event::ResolvedPublished(item.clone()),
                 None => publish::Event::ResolvedNotPublished,
             };
-            let receipt = item.as_ref().map(|item| resolved_receipt(publication, item));
-            Ok(Some(super::work::Decision { receipt, ..event.into() }))
+            let receipt = item.as_ref().map(|item| resolved_receipt(publication, item, caller, &looks, now));
+            let told = resolved_event(publication, caller, item.as_ref());
+            let with = Change { events: vec![told], ..Change::default() };
+            Ok(Some(super::work::Decision { receipt, with, ..event.into() }))
         });
         let publication = decided.await.map_err(|error| match error.reason {
             Reason::WrongState => Error::new(
@@ -373,24 +380,83 @@ fn add_created(change: &mut Change, publication: Publication) {
     change.new_intents.push(intent);
 }
 
-/// A receipt on a person's word: nothing was read back.
-fn resolved_receipt(publication: &Publication, item: &PublishedItem) -> Receipt {
+/// Who said what, for the feed.
+fn resolved_event(publication: &Publication, caller: &Caller, item: Option<&PublishedItem>) -> NewEvent {
+    let posting = &publication.posting;
+    NewEvent {
+        workspace: posting.workspace,
+        kind: event::Kind::PostingResolved,
+        subject: Subject {
+            account: Some(posting.account),
+            listing: Some(posting.listing),
+            posting: Some(posting.id),
+            job: Some(posting.job),
+            agent: None,
+        },
+        data: json!({
+            "by": caller.user,
+            "finding": if item.is_some() { "published" } else { "not_published" },
+            "item_id": item.map(|item| item.item_id.as_str()),
+            "was": publication.intent.state.name(),
+            "looks": publication.intent.looks.taken,
+        }),
+    }
+}
+
+/// A receipt on a person's word: nothing was read back by a program; what the looks saw stands beside it.
+fn resolved_receipt(
+    publication: &Publication,
+    item: &PublishedItem,
+    caller: &Caller,
+    looks: &[LookRecord],
+    now: Timestamp,
+) -> Receipt {
+    let intent = &publication.intent;
+    let last = looks.iter().rfind(|look| look.generation == intent.generation);
     Receipt {
         item: item.clone(),
-        baseline_count: publication.intent.baseline.len(),
+        baseline_count: intent.baseline.len(),
         read_back: Vec::new(),
         evidence: Vec::new(),
         recipe: String::from("resolved by a person"),
         agent: publication.job.agent,
         prepare_ms: 0,
         confirm_ms: 0,
+        trail: Trail {
+            witness: Witness::Person,
+            new_items: last
+                .map(|look| look.new.iter().map(|seen| seen.item_id.clone()).collect())
+                .unwrap_or_default(),
+            count_after: last.filter(|look| look.whole).map(|look| look.total),
+            permit_ms: 0,
+            resolution: Some(Resolution {
+                by: caller.email.clone(),
+                at: now,
+                looks: intent.looks.taken,
+                question: intent.reason.clone().unwrap_or_default(),
+            }),
+        },
     }
 }
 
 /// What a person says of a published listing: an id, and an address on the account's site.
 fn check_item(account: &Account, item_id: &str, url: &str) -> Result<PublishedItem> {
     let mut violations = Violations::new();
-    let item_id = violations.text("item.item_id", item_id, 1, 200);
+    let read = || {
+        let site = catalogue::site(account.site.as_str()).ok()?;
+        site.item_id(&Url::parse(url.trim()).ok()?)
+    };
+    // The address of a listing names it; only a site that does not say so needs the id besides.
+    let item_id = match item_id.trim() {
+        "" => read().unwrap_or_default(),
+        given => given.to_owned(),
+    };
+    if item_id.is_empty() {
+        let message = "cannot be read from the address; copy the address of the listing's own page, or give its id, too";
+        violations.push("item.item_id", message);
+    } else {
+        violations.text("item.item_id", &item_id, 1, 200);
+    }
     let url = violations.text("item.url", url, 1, 2_000);
     let site = account.site_url.origin();
     let on_site = Url::parse(&url).is_ok_and(|url| url.origin() == site);

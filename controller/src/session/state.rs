@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tradepost_domain::id::{JobId, RunLease};
 use tradepost_store::Step;
 
+use crate::service::recount::ToldPermit;
 use crate::service::run::{Outcome, Run};
 use crate::service::stream::Greeting;
 
@@ -26,6 +27,17 @@ pub enum Frame {
     Step(Run, Step),
     /// The run's end.
     Ended(Run, Outcome),
+    /// Permits in the agent's journal, and whether these are the last.
+    Recount(Vec<ToldPermit>, Part),
+}
+
+/// Whether more of a recount follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// More follows.
+    More,
+    /// This was all.
+    Last,
 }
 
 /// What is to be done about a frame, in order.
@@ -43,6 +55,8 @@ pub enum Action {
     StoreSteps(Run, Vec<Step>),
     /// Store the run's end, then say so.
     End(Run, Outcome),
+    /// Store what the agent's journal tells; after the last part it may get work.
+    Recount(Vec<ToldPermit>, Part),
     /// End the stream: the agent does not keep to the protocol.
     Break(&'static str),
 }
@@ -72,6 +86,7 @@ pub fn on_frame(state: &mut State, frame: Frame) -> Vec<Action> {
         Frame::Heartbeat(runs) => then(state.take_steps(), Action::Beat(runs)),
         Frame::Acknowledge(run) => vec![Action::Acknowledge(run)],
         Frame::Refuse(run, reason) => vec![Action::Refuse(run, reason)],
+        Frame::Recount(permits, part) => vec![Action::Recount(permits, part)],
         Frame::Step(run, step) => state.add_step(run, step),
         // A run's steps are stored before its end.
         Frame::Ended(run, outcome) => then(state.take_steps_of(run), Action::End(run, outcome)),
@@ -119,7 +134,7 @@ impl Action {
             Self::Acknowledge(run) | Self::Refuse(run, _) | Self::StoreSteps(run, _) | Self::End(run, _) => {
                 Some(*run)
             }
-            Self::Attach(_) | Self::Beat(_) | Self::Break(_) => None,
+            Self::Attach(_) | Self::Beat(_) | Self::Recount(..) | Self::Break(_) => None,
         }
     }
 }
@@ -159,6 +174,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use tradepost_domain::fleet::Knowledge;
     use tradepost_domain::id::BootId;
     use tradepost_store::StepStatus;
     use uuid::Uuid;
@@ -172,6 +188,7 @@ mod tests {
             platform: String::new(),
             runs: Vec::new(),
             slots: 1,
+            knowledge: Knowledge::fresh(),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod agent;
 pub mod event;
 pub mod failure;
 pub mod field;
+pub mod fleet;
 pub mod id;
 pub mod job;
 pub mod listing;

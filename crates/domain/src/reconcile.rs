@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use crate::id::ContentHash;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ContentHash, JobId};
+use crate::posting::{EvidenceRef, FieldCheck};
 use crate::publish::{Event, Intent, Looks, PublishedItem};
 use crate::time::Timestamp;
 
@@ -57,7 +60,7 @@ impl Default for Schedule {
 }
 
 /// One own listing as a look saw it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenItem {
     /// The marketplace's id.
     pub item_id: String,
@@ -74,6 +77,48 @@ pub struct Look {
     pub items: Vec<SeenItem>,
     /// Whether the list was read to its end, signed in as the right account.
     pub whole: bool,
+    /// How many own listings there are; `items` may leave out known ones.
+    pub total: usize,
+    /// The page of the one new listing, where it was read back.
+    pub page: Option<Box<ReadPage>>,
+    /// Pictures of the lists, and of the listing's page.
+    pub evidence: Vec<EvidenceRef>,
+}
+
+/// A listing's own page, as a look read it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadPage {
+    /// Which listing.
+    pub item_id: String,
+    /// Every field, and the photos with their order.
+    pub read_back: Vec<FieldCheck>,
+    /// Recipe name and version.
+    pub recipe: String,
+}
+
+/// What is kept of a look, for the person who may have to decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookRecord {
+    /// Counts the looks for one click from 1.
+    pub seq: u32,
+    /// The look's job; its evidence shows what was seen.
+    pub job: JobId,
+    /// The attempt that was looked for.
+    pub generation: u32,
+    /// When it was taken.
+    pub at: Timestamp,
+    /// Whether the list was read to its end.
+    pub whole: bool,
+    /// Own listings seen.
+    pub total: usize,
+    /// Own listings before the click.
+    pub before: usize,
+    /// Known ones among those seen: without any, and with some before, the look proves nothing.
+    pub known_seen: usize,
+    /// New ones.
+    pub new: Vec<SeenItem>,
+    /// What it led to, in words.
+    pub verdict: String,
 }
 
 /// Decides on one look. The event is to be applied to the intent; the delay, if any, is until the next look.
@@ -101,6 +146,34 @@ pub fn judge(intent: &Intent, look: &Look, schedule: &Schedule, now: Timestamp) 
             Event::FoundSeveral(format!("{} new listings appeared where one was expected", several.len())),
             None,
         ),
+    }
+}
+
+/// What is kept of `look`, which led to `event`.
+pub fn record(intent: &Intent, look: &Look, job: JobId, event: &Event, now: Timestamp) -> LookRecord {
+    let (known, new): (Vec<_>, Vec<_>) =
+        look.items.iter().partition(|item| intent.baseline.contains(&item.item_id));
+    let verdict = match event {
+        Event::Found(item) => format!("found: {}", item.url),
+        Event::AskPerson(why) | Event::FoundSeveral(why) => why.clone(),
+        Event::ProvenAbsent => String::from("nothing new, looked for long enough: it is not on the site"),
+        Event::LookedAgain(looks) if looks.clean > intent.looks.clean => String::from("nothing new"),
+        Event::LookedAgain(_) if !look.whole => {
+            String::from("the list could not be read to its end; this look proves nothing")
+        }
+        _ => String::from("nothing new, but no older listing was seen either; this look proves nothing"),
+    };
+    LookRecord {
+        seq: intent.looks.taken + 1,
+        job,
+        generation: intent.generation,
+        at: now,
+        whole: look.whole,
+        total: look.total.max(look.items.len()),
+        before: intent.baseline.len(),
+        known_seen: known.len(),
+        new: new.into_iter().cloned().collect(),
+        verdict,
     }
 }
 
@@ -184,14 +257,14 @@ mod tests {
     #[test]
     fn one_matching_new_listing_confirms_and_two_are_a_duplicate() {
         let intent = unknown(&["1"]);
-        let look = Look { items: vec![seen("1", false), seen("2", true)], whole: true };
+        let look = Look { items: vec![seen("1", false), seen("2", true)], whole: true, ..Look::default() };
         assert!(matches!(judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH).0, Event::Found(_)));
-        let look = Look { items: vec![seen("2", true), seen("3", true)], whole: true };
+        let look = Look { items: vec![seen("2", true), seen("3", true)], whole: true, ..Look::default() };
         assert!(matches!(
             judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH).0,
             Event::FoundSeveral(_)
         ));
-        let look = Look { items: vec![seen("2", false)], whole: true };
+        let look = Look { items: vec![seen("2", false)], whole: true, ..Look::default() };
         assert!(matches!(
             judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH).0,
             Event::AskPerson(_)
@@ -220,7 +293,7 @@ mod tests {
                 if whole && control {
                     clean_at.push(now);
                 }
-                let (event, _) = judge(&intent, &Look { items, whole }, &Schedule::default(), now);
+                let (event, _) = judge(&intent, &Look { items, whole, ..Look::default() }, &Schedule::default(), now);
                 intent = step(&intent, event, now).expect("an unknown intent takes every judgement");
                 if intent.state == State::Absent {
                     prop_assert!(clean_at.len() >= 3);

@@ -262,3 +262,21 @@ pub(crate) async fn insert_steps(
     .fetch_all(conn)
     .await?)
 }
+
+/// The newest run lease given out.
+pub(crate) async fn newest_lease(conn: &mut Conn) -> Result<RunLease, Fault> {
+    let newest = sqlx::query_scalar!(
+        r#"SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS "value!" FROM run_leases"#
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    Ok(RunLease(newest))
+}
+
+/// Later run leases are greater than `above`.
+pub(crate) async fn raise_leases(conn: &mut Conn, above: RunLease) -> Result<(), Fault> {
+    sqlx::query_scalar!("SELECT setval('run_leases', greatest($1, last_value)) FROM run_leases", above.0)
+        .fetch_one(&mut *conn)
+        .await?;
+    Ok(())
+}

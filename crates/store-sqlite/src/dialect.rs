@@ -249,3 +249,19 @@ pub(crate) async fn insert_steps(
     }
     Ok(fresh)
 }
+
+/// The newest run lease given out.
+pub(crate) async fn newest_lease(conn: &mut Conn) -> Result<RunLease, Fault> {
+    let newest = sqlx::query_scalar!(r#"SELECT value AS "value!" FROM counters WHERE name = 'run_leases'"#)
+        .fetch_one(&mut *conn)
+        .await?;
+    Ok(RunLease(newest))
+}
+
+/// Later run leases are greater than `above`.
+pub(crate) async fn raise_leases(conn: &mut Conn, above: RunLease) -> Result<(), Fault> {
+    sqlx::query!("UPDATE counters SET value = $1 WHERE name = 'run_leases' AND value < $1", above.0)
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
+}

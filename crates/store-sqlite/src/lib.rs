@@ -5,6 +5,7 @@
 //! see `crates/store/shared/mod.rs`.
 
 mod backend;
+mod backup;
 mod dialect;
 mod error;
 mod gather;
@@ -14,4 +15,5 @@ mod shared;
 mod time;
 mod writer;
 
+pub use self::backup::{Restoring, backup, restore};
 pub use self::open::{Options, open, open_beside};

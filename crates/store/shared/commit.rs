@@ -1,7 +1,7 @@
 //! [`Change`]: everything or nothing.
 //!
 //! The order holds the foreign keys at each statement and is the lock order on PostgreSQL: the guard (agents), listings,
-//! new rows (postings, intents), jobs, new jobs, intents, postings, the receipt, and last the feed.
+//! new rows (postings, intents), jobs, new jobs, intents, postings, the receipt, the look, and last the feed.
 
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::posting::Posting;
@@ -10,7 +10,7 @@ use tradepost_domain::time::Timestamp;
 use tradepost_store::{Change, ChangeReceipt, Error, Hint};
 
 use super::rows::{failure_value, unstorable};
-use super::{Fault, Tx};
+use super::{Fault, Tx, looks};
 use crate::backend::Conn;
 use crate::dialect;
 use crate::time::Time;
@@ -26,6 +26,7 @@ pub(crate) async fn apply(mut tx: Tx<'_>, change: Change, now: Timestamp) -> Res
         new_intents,
         new_postings,
         receipt,
+        look,
         events,
     } = change;
     // Sorted, so that two changes of the same rows queue up instead of blocking each other.
@@ -57,6 +58,9 @@ pub(crate) async fn apply(mut tx: Tx<'_>, change: Change, now: Timestamp) -> Res
     }
     if let Some(receipt) = receipt {
         insert_receipt(tx.conn, &receipt, now).await?;
+    }
+    if let Some(look) = look {
+        looks::insert(tx.conn, &look).await?;
     }
     tx.hints.extend(hints);
     tx.append_events(&events, now).await

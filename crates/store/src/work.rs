@@ -10,6 +10,7 @@ use tradepost_domain::id::{
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::posting::{self, Posting, Publication, Receipt};
 use tradepost_domain::publish::Intent;
+use tradepost_domain::reconcile::LookRecord;
 use tradepost_domain::time::Timestamp;
 
 use crate::{Error, PageRequest, Slice};
@@ -37,8 +38,23 @@ pub struct Change {
     pub new_postings: Vec<Posting>,
     /// A receipt to keep; an intent's first one is kept.
     pub receipt: Option<ChangeReceipt>,
+    /// What a look saw; a repeat of its number changes nothing.
+    pub look: Option<ChangeLook>,
     /// Told in the feed.
     pub events: Vec<NewEvent>,
+}
+
+/// A look with what it belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChangeLook {
+    /// The tenant.
+    pub workspace: WorkspaceId,
+    /// The posting.
+    pub posting: PostingId,
+    /// The intent that was looked for.
+    pub intent: IntentId,
+    /// What was seen.
+    pub look: LookRecord,
 }
 
 /// A receipt with what it belongs to.

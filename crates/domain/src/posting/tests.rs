@@ -9,7 +9,7 @@ use super::*;
 use crate::id::{PermitId, RunLease, SessionEpoch};
 use crate::publish::{Looks, baseline_hash};
 
-fn publication() -> Publication {
+pub(super) fn publication() -> Publication {
     let id = Uuid::from_u128;
     let now = Timestamp::EPOCH;
     let (workspace, account, posting) = (WorkspaceId(id(1)), AccountId(id(2)), PostingId(id(3)));

@@ -119,10 +119,10 @@ impl Agents for Model {
 
     async fn attach_agent(&self, attachment: Attachment, now: Timestamp) -> Result<Agent, Error> {
         self.write(|tx| {
-            let Attachment { agent, boot, controller, platform, program_version } = attachment;
+            let Attachment { agent, boot, controller, platform, program_version, known_epoch } = attachment;
             let present = tx.tables.agents.get(agent).filter(|agent| agent.revoked_at.is_none());
             let mut agent = present.cloned().ok_or(Error::Stale)?;
-            agent.epoch.0 += 1;
+            agent.epoch.0 = 1 + agent.epoch.max(known_epoch).0;
             agent.boot = Some(boot);
             agent.controller = Some(controller);
             agent.platform = platform;
@@ -203,6 +203,8 @@ fn redeem(tx: &mut Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp) -> R
     if invitation.expires_at <= now {
         return Ok(Redeemed::UnknownToken);
     }
+    // A new agent has nothing to tell of earlier lives of the database.
+    let fleet = tx.tables.newest_epoch();
     let NewAgent { id, name, key_hash, platform, program_version } = agent;
     unless(tx.tables.agents.has(id), Conflict::Id)?;
     unless(tx.tables.agents.rows().any(|other| other.key_hash == key_hash), Conflict::AgentKey)?;
@@ -213,7 +215,7 @@ fn redeem(tx: &mut Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp) -> R
         key_hash,
         platform,
         program_version,
-        epoch: SessionEpoch(0),
+        epoch: SessionEpoch(fleet.first_number()),
         boot: None,
         controller: None,
         last_seen_at: None,
@@ -221,6 +223,7 @@ fn redeem(tx: &mut Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp) -> R
         revoked_at: None,
     };
     tx.tables.agents.put(id, added.clone());
+    tx.tables.recounted.put(id, fleet);
     tx.tables.invitations.put(invitation.id, Invitation { agent: Some(id), ..invitation });
     tx.append_event(added.workspace, Kind::AgentEnrolled, subject(id), json!({}), now)?;
     Ok(Redeemed::Agent(Box::new(added)))

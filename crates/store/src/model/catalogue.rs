@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use serde_json::json;
-use tradepost_domain::account::Account;
+use tradepost_domain::account::{Account, WhenAbsent};
 use tradepost_domain::event::{Kind, Subject};
 use tradepost_domain::id::{
     AccountId, AgentId, ContentHash, JobId, ListingId, PhotoId, Version, WorkspaceId,
@@ -50,6 +50,29 @@ impl Accounts for Model {
         self.read(|tables| {
             let ours = tables.accounts.rows().filter(|account| account.workspace == workspace).cloned();
             by_name(ours, |account| (account.name.clone(), account.id.0), &page)
+        })
+    }
+
+    async fn set_when_absent(
+        &self,
+        workspace: WorkspaceId,
+        id: AccountId,
+        when_absent: WhenAbsent,
+        version: Version,
+        now: Timestamp,
+    ) -> Result<Account, Error> {
+        self.write(|tx| {
+            let present = tx.tables.accounts.get(id);
+            let mut account = present
+                .filter(|account| account.workspace == workspace && account.version == version)
+                .cloned()
+                .ok_or(Error::Stale)?;
+            account.when_absent = when_absent;
+            account.version.0 += 1;
+            tx.tables.accounts.put(id, account.clone());
+            let subject = Subject { account: Some(id), ..Subject::default() };
+            tx.append_event(workspace, Kind::AccountChanged, subject, json!({}), now)?;
+            Ok(account)
         })
     }
 

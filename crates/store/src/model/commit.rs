@@ -18,6 +18,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, change: Change, now: Timestamp) -> Result<(
         new_intents,
         new_postings,
         receipt,
+        look,
         events,
     } = change;
     jobs.sort_unstable_by_key(|job| job.id);
@@ -48,6 +49,9 @@ pub(super) fn apply(tx: &mut Tx<'_>, change: Change, now: Timestamp) -> Result<(
     }
     if let Some(receipt) = receipt {
         tables.insert_receipt(receipt, now)?;
+    }
+    if let Some(look) = look {
+        tables.insert_look(look);
     }
     for job in jobs.iter().chain(&new_jobs) {
         let busy = matches!(job.state, job::State::Leased | job::State::Running);

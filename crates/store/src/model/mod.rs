@@ -12,6 +12,7 @@ mod agents;
 mod catalogue;
 mod commit;
 mod feed;
+mod fleet;
 mod table;
 mod work;
 
@@ -23,6 +24,7 @@ use tokio::sync::broadcast;
 use tradepost_domain::account::Account;
 use tradepost_domain::agent::Agent;
 use tradepost_domain::event::{Event, Kind, NewEvent, Subject};
+use tradepost_domain::fleet::FleetEpoch;
 use tradepost_domain::id::{
     AccountId, AgentId, ContentHash, EnrolmentTokenId, EvidenceId, IntentId, JobId, ListingId, PhotoId,
     PostingId, RunLease, TokenId, UserId, WorkspaceId,
@@ -35,10 +37,11 @@ use tradepost_domain::publish::Intent;
 use tradepost_domain::time::Timestamp;
 use uuid::Uuid;
 
+use self::fleet::Life;
 use self::table::Table;
 use crate::{
-    Conflict, Cursor, Error, EvidenceFile, Gather, Hint, PageRequest, Role, Slice, Store, StoredStep,
-    WakeHints,
+    ChangeLook, Conflict, Cursor, Error, EvidenceFile, Gather, Hint, PageRequest, Role, Slice, Store,
+    StoredStep, WakeHints,
 };
 
 /// Hints that a slow receiver may miss.
@@ -139,6 +142,10 @@ struct Tables {
     receipts: Table<IntentId, StoredReceipt>,
     evidence: Table<EvidenceId, EvidenceFile>,
     events: Table<(WorkspaceId, i64), Event>,
+    looks: Table<(IntentId, u32), ChangeLook>,
+    lives: Table<FleetEpoch, Life>,
+    /// The newest life for which an agent has told all; none: the first.
+    recounted: Table<AgentId, FleetEpoch>,
     /// The newest run's number; a refused claim does not give it back.
     run_leases: i64,
 }
@@ -162,6 +169,9 @@ macro_rules! every_table {
         $tables.receipts.$method();
         $tables.evidence.$method();
         $tables.events.$method();
+        $tables.looks.$method();
+        $tables.lives.$method();
+        $tables.recounted.$method();
     };
 }
 
