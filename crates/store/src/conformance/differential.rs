@@ -299,6 +299,7 @@ impl Fleet {
             agent: publication.job.agent,
             prepare_ms: 1,
             confirm_ms: 2,
+            trail: posting::Trail::default(),
         };
         let (workspace, posting) = (publication.posting.workspace, publication.posting.id);
         ChangeReceipt { workspace, posting, intent: publication.intent.id, receipt }
@@ -333,6 +334,7 @@ impl Fleet {
                     controller: agent.controller.context("attached once")?,
                     platform: String::from("other"),
                     program_version: String::from("2"),
+                    known_epoch: SessionEpoch(i64::try_from(self.draw.below(4))?),
                 };
                 all!(self, "attach", |store| store.attach_agent(attachment.clone(), now));
             }
