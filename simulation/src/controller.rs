@@ -177,6 +177,13 @@ fn background(exec: &Handle, running: &Running) {
             timer.sleep(jittered(&timer, TOUCH)).await;
         }
     });
+    let (window_core, timer) = (core.clone(), exec.clone());
+    exec.spawn(process, async move {
+        loop {
+            drop(window_core.roll_windows().await);
+            timer.sleep(jittered(&timer, SWEEP)).await;
+        }
+    });
     let (attached, woken) = (sessions.clone(), Arc::clone(&wake));
     exec.spawn(process, async move {
         loop {
@@ -253,7 +260,7 @@ impl Stream {
             if began {
                 let agent = self.connection.agent;
                 self.world
-                    .say(|| format!("controller {}: {agent} attached as {:?}", self.controller));
+                    .say(|| format!("controller {}: {agent} attached as {:?}", self.controller, begun.epoch));
             }
         }
     }

@@ -173,9 +173,9 @@ async fn delete(world: &Arc<World>, fleet: &Fleet) {
 
 /// A person sees an uncertain listing on the site before any look does, and says so.
 async fn resolve_early(world: &Arc<World>, caller: Principal, posting: PostingId) {
-    let uncertain = world.store.look(|rows| {
-        rows.postings().any(|row| row.id == posting && row.state == State::Uncertain)
-    });
+    let uncertain = world
+        .store
+        .look(|rows| rows.postings().any(|row| row.id == posting && row.state == State::Uncertain));
     let finding = truth(world, posting);
     if uncertain && matches!(finding, Finding::Published { .. }) {
         world.count("a person resolves an uncertain posting before a look");

@@ -17,6 +17,7 @@ use tradepost_domain::id::{
 };
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::listing::{Content, Listing};
+use tradepost_domain::pacing::Pacing;
 use tradepost_domain::photo::Photo;
 use tradepost_domain::posting::{Posting, Publication, Receipt};
 use tradepost_domain::publish::{self, Intent};
@@ -25,8 +26,9 @@ use tradepost_domain::time::Timestamp;
 use tradepost_store::model::Model;
 use tradepost_store::{
     Accounts, Agents, Attachment, Auth, Change, Claim, EpochGuard, Error, Events, Evidence, EvidenceFile,
-    Fleets, Gather, Hint, JobFilter, Listings, Looks, NewAgent, NewEnrolmentToken, NewFleetEpoch, NewToken, NewUser, Owed, PageRequest, Photos,
-    PostingFilter, Principal, Redeemed, Slice, Step, Store, StoredStep, WakeHints, Work,
+    Fleets, Gather, Hint, JobFilter, Listings, Looks, NewAgent, NewEnrolmentToken, NewFleetEpoch, NewToken,
+    NewUser, Owed, PageRequest, Photos, PostingFilter, Principal, Redeemed, Slice, Step, Store, StoredStep,
+    WakeHints, Work,
 };
 
 use crate::plan::Bug;
@@ -200,6 +202,13 @@ through! { Work {
         Read list_agent_runs(agent: AgentId) -> Vec<Job>;
         Read list_expired_leases(now: Timestamp, limit: u32) -> Vec<Job>;
         Read list_overdue_intents(now: Timestamp, limit: u32) -> Vec<Intent>;
+        Read find_pacing(workspace: WorkspaceId, account: AccountId, now: Timestamp) -> Option<Pacing>;
+        Read list_ended_windows(now: Timestamp, limit: u32) -> Vec<(WorkspaceId, AccountId)>;
+        Read list_run_starts(account: AccountId, kind: job::Kind, since: Timestamp) -> Vec<Timestamp>;
+        Read count_ahead(job: &Job, now: Timestamp) -> u32;
+        Read find_account_run(account: AccountId) -> Option<Job>;
+        Read find_open_login(account: AccountId) -> Option<Job>;
+        Read find_open_look(intent: IntentId) -> Option<Job>;
         Read next_run_after(agents: &[AgentId], now: Timestamp) -> Option<Timestamp>;
         Read find_publication(workspace: WorkspaceId, id: PostingId) -> Option<Publication>;
         Read find_posting(workspace: WorkspaceId, id: PostingId) -> Option<Posting>;

@@ -288,11 +288,7 @@ impl Run {
     }
 
     /// Fills the form; begins anew, once the controller has confirmed the run, when the PC has slept over it.
-    async fn prepare_awake(
-        &self,
-        chrome: &Chrome,
-        task: &PublishTask,
-    ) -> Result<(Vec<String>, String), Cut> {
+    async fn prepare_awake(&self, chrome: &Chrome, task: &PublishTask) -> Result<(Vec<String>, String), Cut> {
         for _ in 0..5 {
             let filled = self.prepare(chrome, task).await;
             if !self.slept() || matches!(filled, Err(Cut::Abandoned)) {

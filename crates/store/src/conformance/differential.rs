@@ -20,8 +20,8 @@ use tradepost_domain::time::Timestamp;
 
 use super::world::{Seller, World, at, creation, first, update};
 use crate::{
-    Asked, ChangeReceipt, Claim, EpochGuard, Error, EvidenceFile, JobFilter, PageRequest,
-    PostingFilter, Step, StepStatus, Store,
+    Asked, ChangeReceipt, Claim, EpochGuard, Error, EvidenceFile, JobFilter, PageRequest, PostingFilter,
+    Step, StepStatus, Store,
 };
 
 /// Sellers of the fleet, each with several accounts and listings.
@@ -130,12 +130,7 @@ impl Fleet {
 
     fn same(&self, what: &str, answers: &[String]) -> Result<()> {
         for (name, answer) in self.names.iter().zip(answers) {
-            ensure!(
-                *answer == answers[0],
-                "{what}\n{}: {}\n{name}: {answer}",
-                self.names[0],
-                answers[0]
-            );
+            ensure!(*answer == answers[0], "{what}\n{}: {}\n{name}: {answer}", self.names[0], answers[0]);
         }
         Ok(())
     }
@@ -363,7 +358,13 @@ impl Fleet {
                 total: 2,
             })
             .collect();
-        all!(self, format!("steps {steps:?}"), |store| store.append_steps(agent, job, lease, steps.clone(), now));
+        all!(self, format!("steps {steps:?}"), |store| store.append_steps(
+            agent,
+            job,
+            lease,
+            steps.clone(),
+            now
+        ));
         Ok(())
     }
 
@@ -392,7 +393,9 @@ impl Fleet {
                 all!(self, "same name", |store| store.add_account(again.clone()));
             }
             _ => {
-                let Some(stored) = self.store().find_listing(workspace, listing).await? else { return Ok(()) };
+                let Some(stored) = self.store().find_listing(workspace, listing).await? else {
+                    return Ok(());
+                };
                 let mut content = stored.content.clone();
                 content.title = format!("title at {now}");
                 let version = Version(stored.version.0 - i64::from(self.draw.chance(20)));
@@ -443,7 +446,7 @@ impl Fleet {
         let limit = u32::try_from(1 + self.draw.below(5))?;
         let mut page = PageRequest { limit, after: None };
         loop {
-            let filter = JobFilter { state, account };
+            let filter = JobFilter { state, account, dead_letters: false };
             all!(self, format!("jobs {filter:?}"), |store| store.list_jobs(workspace, filter, page.clone()));
             let listed = self.store().list_jobs(workspace, filter, page.clone()).await?;
             let Some(next) = listed.next else { break };
