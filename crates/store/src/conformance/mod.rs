@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod catalogue;
 pub mod claims;
+pub mod differential;
 pub mod feed;
 pub mod fleet;
 pub mod pacing;
