@@ -9,6 +9,7 @@ mod listings;
 mod login;
 mod pacing;
 mod postings;
+mod resolve;
 mod status;
 mod watch;
 

@@ -11,17 +11,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_domain::id::PermitId;
-use tradepost_domain::posting::{FieldCheck, Receipt};
+use tradepost_domain::posting::{FieldCheck, Receipt, Trail};
 use tradepost_domain::publish::{PublishedItem, baseline_hash};
 use tradepost_domain::time::Timestamp;
 use tradepost_recipe::schema::Job;
 use tradepost_recipe::session::{Clicked, Confirmation, ReadBack};
 use tradepost_runtime::backoff::Backoff;
 
+use super::desk::Desk;
 use super::publish::{RETRY, Ready, epoch, may_pass, refused, while_reachable};
 use super::{Cut, Run};
 use crate::journal::{Outcome, PermitRequest, Record};
-use crate::platform::clock::boottime;
 use crate::session::frame::{Ending, Phase};
 use crate::session::settler::Answer;
 
@@ -32,6 +32,9 @@ const JOURNAL: &str = "Write the journal";
 const CLICK_WITHIN: Duration = Duration::from_secs(120);
 const CONFIRM_WITHIN: Duration = Duration::from_secs(120);
 const READ_BACK_WITHIN: Duration = Duration::from_secs(60);
+/// Longest duration of counting the own listings once more, and how many new ones a receipt names.
+const COUNT_WITHIN: Duration = Duration::from_secs(60);
+const NEW_NAMED: usize = 20;
 /// How long an unanswered request for a permit is followed up before the run ends.
 const FOLLOW_UP: Duration = Duration::from_secs(10);
 /// How long the end of the agent waits for an outcome to be told; it is journalled anyway.
@@ -42,6 +45,8 @@ struct Held {
     request: PermitRequest,
     permit: PermitId,
     life: Life,
+    /// From the first request to the answer.
+    round_trip: Duration,
 }
 
 /// A time span measured on two clocks: one that counts sleep, and the wall clock.
@@ -113,7 +118,7 @@ async fn ask(run: &Run, ready: &Ready) -> Result<Held, NoPermit> {
     let epoch_now = while_reachable(ASK, async { Ok(epoch(run).await) });
     let ids: Vec<String> = ready.baseline.iter().cloned().collect();
     let request = PermitRequest {
-        request: run.kit.ids.uuid(run.kit.clock.now()).to_string(),
+        request: run.kit.ids.uuid(run.kit.clocks.wall()).to_string(),
         run: run.key(),
         intent: ready.task.intent,
         generation: ready.task.generation,
@@ -123,7 +128,7 @@ async fn ask(run: &Run, ready: &Ready) -> Result<Held, NoPermit> {
     };
     journal(run, Record::PermitRequested(request.clone())).await.map_err(no_permit)?;
     // The life counts from before the first sending: the answer may be slow, or be a repeat.
-    let (boottime, wall) = (boottime(), run.kit.clock.now());
+    let (boottime, wall) = (run.kit.clocks.boottime(), run.kit.clocks.wall());
     let asking = async {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1, run.kit.ids.clone());
         let mut asked = request.clone();
@@ -144,7 +149,8 @@ async fn ask(run: &Run, ready: &Ready) -> Result<Held, NoPermit> {
             let permit = granted.permit;
             let given = Record::Permit { request: request.request.clone(), permit, ttl: granted.ttl };
             journal(run, given).await.map_err(no_permit)?;
-            Ok(Held { request, permit, life: Life { boottime, wall, ttl: granted.ttl } })
+            let round_trip = run.kit.clocks.boottime().saturating_sub(boottime);
+            Ok(Held { request, permit, life: Life { boottime, wall, ttl: granted.ttl }, round_trip })
         }
         Ok(Err(error)) => {
             journal(run, Record::PermitDenied { request: request.request }).await.map_err(no_permit)?;
@@ -191,7 +197,9 @@ async fn last_look(run: &Run, ready: &mut Ready, held: &Held) -> Result<(), Cut>
 }
 
 fn in_time(run: &Run, held: &Held) -> Result<(), Failure> {
-    if held.life.is_over(boottime(), run.kit.clock.now()) { Err(expired()) } else { Ok(()) }
+    let over = held.life.is_over(run.kit.clocks.boottime(), run.kit.clocks.wall());
+    // Whatever the permit's life: what was looked at before a sleep is not acted upon after it (I10).
+    if over || run.guard.slept() { Err(expired()) } else { Ok(()) }
 }
 
 fn expired() -> Failure {
@@ -230,6 +238,7 @@ async fn click(run: &Run, ready: &mut Ready, held: &Held) -> Verdict {
                 agent: run.kit.agent,
                 prepare_ms: millis(ready.prepare_time),
                 confirm_ms: millis(clicked_at.elapsed()),
+                trail: Trail { permit_ms: millis(held.round_trip), ..Trail::default() },
             };
             Verdict { outcome: Outcome::Confirmed(Box::new(receipt)), ending: Ending::Succeeded }
         }
@@ -254,6 +263,7 @@ async fn finish(run: &Run, ready: &mut Ready, held: &Held, verdict: Verdict) -> 
                 Err(failure) => tracing::warn!(%failure, "the published page was not read back"),
             }
             receipt.evidence.extend(ready.desk.keep_evidence(run, "after_fence").await);
+            count_again(ready, &mut receipt).await;
             let outcome = Outcome::Confirmed(receipt);
             note_outcome(run, held, &outcome).await;
             Verdict { outcome, ending }
@@ -263,6 +273,21 @@ async fn finish(run: &Run, ready: &mut Ready, held: &Held, verdict: Verdict) -> 
                 ready.desk.keep_evidence(run, "after_fence").await;
             }
             Verdict { outcome, ending }
+        }
+    }
+}
+
+/// The difference in the account's own lists: which listings are new, and how many there are now.
+async fn count_again(ready: &mut Ready, receipt: &mut Receipt) {
+    let scanning = ready.desk.uninterrupted(COUNT_WITHIN, async |session| session.scan().await).await;
+    match scanning.and_then(|scan| scan) {
+        Ok(scan) => {
+            let new = scan.new_since(&ready.baseline).map(|item| item.id.clone());
+            receipt.trail.new_items = new.take(NEW_NAMED).collect();
+            receipt.trail.count_after = scan.complete().then_some(scan.items.len());
+        }
+        Err(failure) => {
+            tracing::warn!(%failure, "the account's own listings were not counted after the click")
         }
     }
 }
@@ -321,13 +346,18 @@ fn uncertain(reason: String) -> Verdict {
 }
 
 fn recipe_version(ready: &Ready) -> String {
-    ready.desk.session.version(Job::Publish).map_or_else(String::new, |version| {
+    version(&ready.desk)
+}
+
+/// Name and content of the publish recipe.
+pub(super) fn version(desk: &Desk) -> String {
+    desk.session.version(Job::Publish).map_or_else(String::new, |version| {
         let short: String = version.sha256.chars().take(12).collect();
         format!("{}@{short}", version.name)
     })
 }
 
-fn checks(read: ReadBack) -> Vec<FieldCheck> {
+pub(super) fn checks(read: ReadBack) -> Vec<FieldCheck> {
     let checks = read.fields.into_iter();
     checks
         .map(|check| FieldCheck {

@@ -5,7 +5,10 @@
 mod access;
 mod agent;
 mod input;
+mod looks;
 mod pacing;
 mod recovery;
+mod restore;
 mod system;
+mod timekeeping;
 mod work;

@@ -14,6 +14,7 @@ pub mod event;
 pub mod failure;
 pub mod fair;
 pub mod field;
+pub mod fleet;
 pub mod id;
 pub mod job;
 pub mod listing;

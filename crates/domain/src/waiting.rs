@@ -76,6 +76,28 @@ pub fn explain(situation: &Situation<'_>, now: Timestamp) -> Option<Wait> {
     }
 }
 
+/// What a posting that was just asked for waits for, as far as can be told without looking at its account's queue.
+pub fn at_first(agent: Option<&Agent>, unsettled: Option<PostingId>, now: Timestamp) -> Wait {
+    if let Some(gone) = gone(agent, now) {
+        return gone;
+    }
+    match unsettled {
+        Some(other) => unsettled_by(other),
+        None => {
+            let name = agent.map_or("", |agent| agent.name.as_str());
+            Wait::new("turn", format!("its turn on the agent {name:?}"))
+        }
+    }
+}
+
+fn unsettled_by(other: PostingId) -> Wait {
+    let sentence = format!(
+        "the posting {other} of this account to be settled: its click may have been sent, and looking tells what became \
+         of it"
+    );
+    Wait::new("unsettled", sentence)
+}
+
 fn zone(situation: &Situation<'_>) -> pacing::Zone {
     pacing::rules(situation.pacing, situation.defaults).time_zone
 }
@@ -151,7 +173,11 @@ fn paused(situation: &Situation<'_>) -> Option<Wait> {
 
 /// What must happen before the agent can do anything; none when it is there.
 fn absent(situation: &Situation<'_>, now: Timestamp) -> Option<Wait> {
-    let Some(agent) = situation.agent else {
+    gone(situation.agent, now)
+}
+
+fn gone(agent: Option<&Agent>, now: Timestamp) -> Option<Wait> {
+    let Some(agent) = agent else {
         return Some(Wait::new(
             "agent_missing",
             "the account to be bound to an agent: tradepost accounts bind",
@@ -188,11 +214,7 @@ fn queued(situation: &Situation<'_>, now: Timestamp) -> Wait {
         return offline;
     }
     if let Some(other) = situation.unsettled {
-        let sentence = format!(
-            "the posting {other} of this account to be settled: its click may have been sent, and looking tells what \
-             became of it"
-        );
-        return Wait::new("unsettled", sentence);
+        return unsettled_by(other);
     }
     timed(situation, now).unwrap_or_else(|| turn(situation, name))
 }

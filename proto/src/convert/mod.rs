@@ -15,6 +15,7 @@ pub mod pacing;
 pub mod photo;
 pub mod posting;
 pub mod reconcile;
+pub mod recount;
 pub mod time;
 
 use std::str::FromStr;
