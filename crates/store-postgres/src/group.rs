@@ -92,16 +92,20 @@ pub(crate) async fn serve(
     }
 }
 
-/// Groups in which no row is written twice; the order of writes of one row is kept.
+/// Groups in which no row is written twice; the order of writes of one row is kept. What only the single-row statements
+/// write is a group of its own.
 fn apart(asks: Vec<Ask>) -> Vec<Vec<Ask>> {
     let mut groups: Vec<Vec<Ask>> = Vec::new();
     let mut taken: HashSet<Uuid> = HashSet::new();
+    let mut is_closed = true;
     for ask in asks {
         let ids = ask.write.ids();
-        if groups.is_empty() || ids.iter().any(|id| taken.contains(id)) {
+        let is_rare = ask.write.is_rare();
+        if is_closed || is_rare || ids.iter().any(|id| taken.contains(id)) {
             groups.push(Vec::new());
             taken.clear();
         }
+        is_closed = is_rare;
         taken.extend(ids);
         if let Some(group) = groups.last_mut() {
             group.push(ask);
@@ -293,6 +297,14 @@ impl Write {
                     + events.len()
             }
             Self::Steps(told) => told.steps.len() * 2,
+        }
+    }
+
+    /// Whether it writes rows that [`bulk`] has no statements for: they change too seldom.
+    fn is_rare(&self) -> bool {
+        match self {
+            Self::Change(change) => change.look.is_some() || !change.pacing.is_empty(),
+            Self::Steps(_) => false,
         }
     }
 

@@ -100,7 +100,7 @@ fn unknown(job: &Job, intent: &Intent, reason: String, now: Timestamp) -> Steppe
     let failure = Failure::new(FailureClass::Uncertain, STEP, reason.clone());
     let job = moved(job, job::State::Uncertain, failure, now);
     let intent = Intent { state: State::Unknown, reason: Some(reason), updated_at: now, ..intent.clone() };
-    (job, intent, vec![Effect::LookAfter(crate::reconcile::SCHEDULE[0])])
+    (job, intent, vec![Effect::Look])
 }
 
 fn ask(job: &Job, intent: &Intent, question: String, now: Timestamp) -> Stepped {
@@ -181,7 +181,7 @@ mod tests {
         for job in [job::State::Queued, job::State::Running, job::State::Parked, job::State::Failed] {
             let (next, effects) = after(&with(State::Preparing, job), told_of(clicked(), Baseline::Stored));
             assert_eq!((next.intent.state, next.job.state), (State::Unknown, job::State::Uncertain));
-            assert!(matches!(effects[..], [Effect::LookAfter(_)]) && next.intent.permit.is_some());
+            assert!(matches!(effects[..], [Effect::Look]) && next.intent.permit.is_some());
             let (next, effects) = after(&with(State::Prepared, job), told_of(clicked(), Baseline::Lost));
             assert_eq!((next.intent.state, next.job.state), (State::NeedsHuman, job::State::NeedsHuman));
             assert!(effects.is_empty());
@@ -203,7 +203,7 @@ mod tests {
         };
         let (next, effects) = after(&armed, Event::Restored);
         assert_eq!((next.intent.state, next.job.state), (State::Unknown, job::State::Uncertain));
-        assert!(matches!(effects[..], [Effect::LookAfter(_)]));
+        assert!(matches!(effects[..], [Effect::Look]));
         let before = with(State::Prepared, job::State::Running);
         assert!(step(&before, Event::Restored, IntentId(Uuid::nil()), NOW).is_err());
     }
