@@ -14,8 +14,8 @@ use tradepost_domain::id::{
     RunLease, SessionEpoch, Version, WorkspaceId,
 };
 use tradepost_domain::job::{self, Job};
-use tradepost_domain::pacing::Pacing;
 use tradepost_domain::listing::{Content, Listing};
+use tradepost_domain::pacing::Pacing;
 use tradepost_domain::photo::Photo;
 use tradepost_domain::posting::{Posting, Publication, Receipt};
 use tradepost_domain::publish::Intent;

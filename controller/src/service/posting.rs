@@ -128,7 +128,10 @@ impl Core {
     }
 
     /// What those wait for that were made before is looked up.
-    async fn with_waits(&self, answers: Vec<(Posting, Option<Wait>)>) -> Result<Vec<(Posting, Option<Wait>)>> {
+    async fn with_waits(
+        &self,
+        answers: Vec<(Posting, Option<Wait>)>,
+    ) -> Result<Vec<(Posting, Option<Wait>)>> {
         let mut all = Vec::with_capacity(answers.len());
         for (posting, wait) in answers {
             match wait {

@@ -189,8 +189,7 @@ impl Core {
     }
 
     async fn look_job_in(&self, publication: &Publication, state: job::State) -> Result<Option<Job>> {
-        let filter =
-            tradepost_store::JobFilter {
+        let filter = tradepost_store::JobFilter {
             state: Some(state),
             account: Some(publication.posting.account),
             dead_letters: false,

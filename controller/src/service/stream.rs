@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use tradepost_domain::agent::Agent;
 use tradepost_domain::fleet::{FleetEpoch, Knowledge};
 use tradepost_domain::id::{AgentId, BootId, SessionEpoch, WorkspaceId};
 use tradepost_domain::job;

@@ -208,7 +208,8 @@ impl Connection {
     }
 
     async fn attach(&self, greeting: Greeting) -> Result<Begun, Error> {
-        let Attached { epoch, workspace, fleet, owes_recount } = self.core.attach(self.agent, &greeting).await?;
+        let Attached { epoch, workspace, fleet, owes_recount } =
+            self.core.attach(self.agent, &greeting).await?;
         // Before the agent hears of the stream: its calls for runs that were parked find them running.
         let reconciled = self.core.reconcile_runs(self.agent, &greeting.runs, true).await?;
         self.link().tell(convert::out(Out::Welcome(v1::Welcome {

@@ -41,7 +41,7 @@ pub struct Sessions {
 #[derive(Debug, Default)]
 struct Turns {
     newest: u64,
-    workspaces: HashMap<WorkspaceId, u64>,
+    workspaces: BTreeMap<WorkspaceId, u64>,
 }
 
 /// One attached agent.
@@ -117,7 +117,13 @@ impl Link {
 impl Sessions {
     /// Nobody is attached yet.
     pub fn new(clock: SharedClock) -> Self {
-        Self { live: Arc::default(), turns: Arc::default(), swept: Arc::default(), changed: Arc::default(), clock }
+        Self {
+            live: Arc::default(),
+            turns: Arc::default(),
+            swept: Arc::default(),
+            changed: Arc::default(),
+            clock,
+        }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<AgentId, Session>) -> T) -> T {

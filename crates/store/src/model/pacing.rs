@@ -26,13 +26,7 @@ pub(super) struct Paced {
 
 impl Default for Paced {
     fn default() -> Self {
-        Self {
-            own: Policy::default(),
-            paused_at: None,
-            cool_down: None,
-            window: Window::ALWAYS,
-            version: 1,
-        }
+        Self { own: Policy::default(), paused_at: None, cool_down: None, window: Window::ALWAYS, version: 1 }
     }
 }
 
@@ -48,9 +42,10 @@ impl Tables {
         now: Timestamp,
     ) -> Option<Pacing> {
         let stored = self.accounts.get(account).filter(|stored| stored.workspace == workspace)?;
-        let counts = self.intents.rows().filter(|intent| {
-            intent.account == account && intent.state != publish::State::NotClicked
-        });
+        let counts = self
+            .intents
+            .rows()
+            .filter(|intent| intent.account == account && intent.state != publish::State::NotClicked);
         let armed = counts.filter_map(|intent| intent.permit.as_ref()).map(|permit| permit.armed_at);
         let mut uses: Vec<Timestamp> = armed.filter(|at| *at > now - SPAN).collect();
         uses.sort_unstable_by_key(|at| std::cmp::Reverse(*at));
@@ -85,8 +80,9 @@ impl Tables {
 
     pub(super) fn run_starts(&self, account: AccountId, kind: job::Kind, since: Timestamp) -> Vec<Timestamp> {
         let ours = self.jobs.rows().filter(|job| job.account == account && job.kind == kind);
-        let mut starts: Vec<(Timestamp, u32)> =
-            ours.filter_map(|job| Some((job.run_started_at.filter(|at| *at > since)?, job.attempt))).collect();
+        let mut starts: Vec<(Timestamp, u32)> = ours
+            .filter_map(|job| Some((job.run_started_at.filter(|at| *at > since)?, job.attempt)))
+            .collect();
         starts.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
         let times = |attempt: u32| usize::try_from(attempt).unwrap_or(usize::MAX).max(1);
         starts.into_iter().flat_map(|(at, attempt)| std::iter::repeat_n(at, times(attempt))).collect()

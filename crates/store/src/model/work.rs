@@ -175,9 +175,8 @@ impl Work for Model {
     }
 
     async fn find_open_login(&self, account: AccountId) -> Result<Option<Job>, Error> {
-        let ours = |job: &&Job| {
-            job.account == account && job.kind == job::Kind::Login && pacing::is_open(job)
-        };
+        let ours =
+            |job: &&Job| job.account == account && job.kind == job::Kind::Login && pacing::is_open(job);
         Ok(self.read(|tables| tables.jobs.rows().find(ours).cloned()))
     }
 
