@@ -50,6 +50,7 @@ pub(super) async fn run(command: PostingsCommand, client: &Client, output: &Outp
             output.message("The agent looks as soon as it can. Do not post it by hand meanwhile.");
             return follow(watch, wait.wait, posting, &[], client, output).await;
         }
+        PostingsCommand::Resolve(arguments) => resolve::run(arguments, client, output).await?,
         PostingsCommand::Why(argument) => {
             let posting = find::posting(client, &argument.posting).await?;
             let wait = client.get_wait(posting.id).await?;
@@ -60,7 +61,6 @@ pub(super) async fn run(command: PostingsCommand, client: &Client, output: &Outp
             let posting = client.prioritize_posting(posting.id, priority).await?;
             show(client, output, &posting).await?;
         }
-        PostingsCommand::Resolve(arguments) => resolve::run(arguments, client, output).await?,
         PostingsCommand::Receipt(argument) => {
             let posting = find::posting(client, &argument.posting).await?;
             let receipt = client.find_receipt(posting.id.clone()).await?.ok_or_else(|| {

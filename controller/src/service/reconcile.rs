@@ -189,11 +189,8 @@ impl Core {
     }
 
     async fn look_job_in(&self, publication: &Publication, state: job::State) -> Result<Option<Job>> {
-        let filter = tradepost_store::JobFilter {
-            state: Some(state),
-            account: Some(publication.posting.account),
-            dead_letters: false,
-        };
+        let account = Some(publication.posting.account);
+        let filter = tradepost_store::JobFilter { state: Some(state), account, dead_letters: false };
         let page = PageRequest { limit: 200, after: None };
         let jobs = self.store.list_jobs(publication.posting.workspace, filter, page).await?;
         let ours = |job: &Job| job.kind == job::Kind::Reconcile && job.intent == Some(publication.intent.id);

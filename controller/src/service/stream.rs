@@ -34,7 +34,7 @@ pub struct Greeting {
 pub struct Attached {
     /// The stream's number.
     pub epoch: SessionEpoch,
-    /// The agent's workspace.
+    /// The agent's tenant.
     pub workspace: WorkspaceId,
     /// The present life of the database.
     pub fleet: FleetEpoch,
@@ -70,7 +70,7 @@ impl Core {
                 Err(Error::new(Reason::AgentRevoked, "this agent is revoked or unknown; enrol it anew"))
             }
             attached => {
-                let Agent { epoch, workspace, .. } = attached?;
+                let Agent { workspace, epoch, .. } = attached?;
                 let owes_recount = self.store.find_owed(agent).await?.is_some();
                 Ok(Attached { epoch, workspace, fleet, owes_recount })
             }

@@ -45,8 +45,8 @@ pub struct Connection {
 
 /// An agent that was greeted and has still to recount its journal before it gets work.
 struct Pending {
-    workspace: WorkspaceId,
     epoch: SessionEpoch,
+    workspace: WorkspaceId,
     slots: u32,
     keep: Vec<Run>,
     knowledge: Knowledge,
@@ -173,11 +173,11 @@ impl Connection {
             Action::Recount(permits, part) => {
                 self.core.told(agent, permits).await?;
                 if part == Part::Last
-                    && let Some(Pending { workspace, epoch, slots, keep, knowledge }) = begun.pending.take()
+                    && let Some(Pending { epoch, workspace, slots, keep, knowledge }) = begun.pending.take()
                 {
                     self.core.recounted(agent, &knowledge).await?;
                     tracing::info!(%agent, epoch = epoch.0, "an agent has recounted its journal");
-                    self.sessions.insert((agent, workspace), epoch, slots, keep, self.link());
+                    self.sessions.insert(agent, workspace, epoch, slots, keep, self.link());
                 }
             }
             Action::Beat(runs) => {
@@ -229,8 +229,8 @@ impl Connection {
         self.tell(&reconciled.forget, &reconciled.cancel);
         if owes_recount {
             let pending = Pending {
-                workspace,
                 epoch,
+                workspace,
                 slots: greeting.slots,
                 keep: reconciled.keep,
                 knowledge: greeting.knowledge,
@@ -238,7 +238,7 @@ impl Connection {
             return Ok(Begun { epoch: Some(epoch), pending: Some(pending) });
         }
         // Only now jobs may be claimed for it: before, none of its rows can be a dispatch under way.
-        self.sessions.insert((self.agent, workspace), epoch, greeting.slots, reconciled.keep, self.link());
+        self.sessions.insert(self.agent, workspace, epoch, greeting.slots, reconciled.keep, self.link());
         Ok(Begun { epoch: Some(epoch), pending: None })
     }
 

@@ -30,9 +30,9 @@ const SWEEP: Duration = Duration::from_millis(800);
 #[derive(Clone)]
 pub struct Sessions {
     live: Arc<Mutex<BTreeMap<AgentId, Session>>>,
-    turns: Arc<Mutex<Turns>>,
     /// When all were looked at last; none: they are due.
     swept: Arc<Mutex<Option<Timestamp>>>,
+    turns: Arc<Mutex<Turns>>,
     changed: Arc<Notify>,
     clock: SharedClock,
 }
@@ -119,8 +119,8 @@ impl Sessions {
     pub fn new(clock: SharedClock) -> Self {
         Self {
             live: Arc::default(),
-            turns: Arc::default(),
             swept: Arc::default(),
+            turns: Arc::default(),
             changed: Arc::default(),
             clock,
         }
@@ -133,7 +133,8 @@ impl Sessions {
     /// Takes a stream in; an older one of the same agent is ended.
     pub fn insert(
         &self,
-        (agent, workspace): (AgentId, WorkspaceId),
+        agent: AgentId,
+        workspace: WorkspaceId,
         epoch: SessionEpoch,
         slots: u32,
         runs: Vec<Run>,
@@ -201,15 +202,7 @@ impl Sessions {
     /// The attached agents that can take runs, with how many: those to whom something happened since they were last
     /// returned, and once in [`SWEEP`] all of them. Workspaces take turns, the one that was served least recently first.
     pub fn due(&self) -> Vec<(AgentId, SessionEpoch, u32)> {
-        let now = self.clock.now();
-        let all = {
-            let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
-            let all = swept.is_none_or(|at| !is_within(SWEEP, at, now));
-            if all {
-                *swept = Some(now);
-            }
-            all
-        };
+        let all = self.is_sweep_due();
         let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting: Vec<_> = self.with(|live| {
             live.iter_mut()
@@ -217,7 +210,7 @@ impl Sessions {
                     let due = std::mem::take(&mut session.due) || all;
                     let taken = u32::try_from(session.taken.len()).unwrap_or(u32::MAX);
                     let free = session.slots.saturating_sub(taken);
-                    (due && free > 0).then(|| fair::Waiting {
+                    (due && free > 0).then_some(fair::Waiting {
                         group: session.workspace,
                         group_served: turns.workspaces.get(&session.workspace).copied().unwrap_or(0),
                         served: session.served,
@@ -230,14 +223,23 @@ impl Sessions {
         fair::order(waiting)
     }
 
+    fn is_sweep_due(&self) -> bool {
+        let now = self.clock.now();
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = swept.is_none_or(|at| !is_within(SWEEP, at, now));
+        if due {
+            *swept = Some(now);
+        }
+        due
+    }
+
     /// Sends a run's dispatch and counts its place as taken.
     pub fn dispatch(&self, agent: AgentId, run: Run, frame: v1::OpenResponse) -> Result<(), NotSent> {
-        let now = self.clock.now();
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         self.with(|live| {
             let session = live.get_mut(&agent).ok_or(NotSent::Detached)?;
             session.link.send(frame)?;
-            session.taken.insert(run, now);
+            session.taken.insert(run, self.clock.now());
             turns.newest += 1;
             session.served = turns.newest;
             let newest = turns.newest;

@@ -5,7 +5,7 @@ use tradepost_domain::posting::{self, Posting};
 use tradepost_domain::publish::{self, Intent};
 use tradepost_domain::time::Timestamp;
 
-use super::{StoredReceipt, Tables, Tx, pacing, refused, unless};
+use super::{StoredReceipt, Tables, Tx, refused, unless};
 use crate::{Change, ChangeReceipt, Conflict, Error, Hint};
 
 pub(super) fn apply(tx: &mut Tx<'_>, change: Change, now: Timestamp) -> Result<(), Error> {
@@ -26,13 +26,13 @@ pub(super) fn apply(tx: &mut Tx<'_>, change: Change, now: Timestamp) -> Result<(
     jobs.sort_unstable_by_key(|job| job.id);
     intents.sort_unstable_by_key(|intent| intent.id);
     postings.sort_unstable_by_key(|posting| posting.id);
-    if let Some(guard) = guard {
-        unless(!tx.tables.holds_stream(guard.agent, guard.epoch), Error::Stale)?;
-    }
-    for paced in paced {
-        pacing::update(tx, paced)?;
-    }
     let tables = &mut *tx.tables;
+    if let Some(guard) = guard {
+        unless(!tables.holds_stream(guard.agent, guard.epoch), Error::Stale)?;
+    }
+    for changed in paced {
+        tx.hints.extend(tables.update_pacing(changed)?.map(Hint::Agent));
+    }
     for posting in new_postings {
         tables.insert_posting(posting)?;
     }
@@ -59,9 +59,10 @@ pub(super) fn apply(tx: &mut Tx<'_>, change: Change, now: Timestamp) -> Result<(
         tables.insert_look(look);
     }
     for job in jobs.iter().chain(&new_jobs) {
-        let busy = matches!(job.state, job::State::Leased | job::State::Running);
-        if !busy || job.cancel_requested {
+        if !runs(job) {
             tx.hints.push(Hint::Agent(job.agent));
+        } else if job.cancel_requested {
+            tx.hints.push(Hint::Cancel(job.agent));
         }
     }
     tx.append_events(&events, now)
@@ -170,18 +171,13 @@ impl Tables {
         unless(unleased || job.lease_until.is_some() && job.run_lease.is_none(), refused("jobs_leased"))?;
         let busy = |other: &Job| other.id != job.id && other.account == job.account && runs(other);
         unless(runs(&job) && self.jobs.rows().any(busy), Error::Stale)?;
-        let open = |other: &Job| {
-            let same = match job.kind {
-                job::Kind::Login => other.account == job.account,
-                job::Kind::Reconcile => job.intent.is_some() && other.intent == job.intent,
-                job::Kind::Publish => false,
-            };
-            same && other.kind == job.kind && other.id != job.id && pacing::is_open(other)
-        };
-        if pacing::is_open(&job) && self.jobs.rows().any(open) {
-            let login = job.kind == job::Kind::Login;
-            return Err(if login { Conflict::LoginOpen } else { Conflict::LookOpen }.into());
-        }
+        let open = |other: &Job| other.id != job.id && other.kind == job.kind && is_open_errand(other);
+        let login = |other: &Job| other.account == job.account && open(other);
+        let of_login = job.kind == job::Kind::Login && is_open_errand(&job);
+        unless(of_login && self.jobs.rows().any(login), Conflict::LoginOpen)?;
+        let look = |other: &Job| other.intent == job.intent && open(other);
+        let of_look = job.kind == job::Kind::Reconcile && job.intent.is_some() && is_open_errand(&job);
+        unless(of_look && self.jobs.rows().any(look), Conflict::LookOpen)?;
         unless(!self.agents.has(job.agent), refused("jobs_agent"))?;
         unless(!self.accounts.has(job.account), refused("jobs_account"))?;
         let lost = job.posting.is_some_and(|posting| !self.postings.has(posting));
@@ -210,6 +206,19 @@ fn is_open(posting: &Posting) -> bool {
             | posting::State::Uncertain
             | posting::State::NeedsHuman
     )
+}
+
+/// Whether it is a sign-in or a look that has not ended.
+pub(super) fn is_open_errand(job: &Job) -> bool {
+    job.kind != job::Kind::Publish
+        && matches!(
+            job.state,
+            job::State::Queued
+                | job::State::Leased
+                | job::State::Running
+                | job::State::Parked
+                | job::State::NeedsHuman
+        )
 }
 
 /// Whether it takes its account.

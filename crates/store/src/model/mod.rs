@@ -39,7 +39,7 @@ use tradepost_domain::time::Timestamp;
 use uuid::Uuid;
 
 use self::fleet::Life;
-use self::pacing::Paced;
+use self::pacing::Pace;
 use self::table::Table;
 use crate::{
     ChangeLook, Conflict, Cursor, Error, EvidenceFile, Gather, Hint, PageRequest, Role, Slice, Store,
@@ -140,12 +140,13 @@ struct Tables {
     intents: Table<IntentId, Intent>,
     baselines: Table<IntentId, Vec<String>>,
     jobs: Table<JobId, Job>,
-    pacing: Table<AccountId, Paced>,
     steps: Table<(JobId, RunLease, u32), StoredStep>,
     receipts: Table<IntentId, StoredReceipt>,
     evidence: Table<EvidenceId, EvidenceFile>,
     events: Table<(WorkspaceId, i64), Event>,
     looks: Table<(IntentId, u32), ChangeLook>,
+    /// Accounts without a row have never had another pacing than the site's.
+    paces: Table<AccountId, Pace>,
     lives: Table<FleetEpoch, Life>,
     /// The newest life for which an agent has told all; none: the first.
     recounted: Table<AgentId, FleetEpoch>,
@@ -168,12 +169,12 @@ macro_rules! every_table {
         $tables.intents.$method();
         $tables.baselines.$method();
         $tables.jobs.$method();
-        $tables.pacing.$method();
         $tables.steps.$method();
         $tables.receipts.$method();
         $tables.evidence.$method();
         $tables.events.$method();
         $tables.looks.$method();
+        $tables.paces.$method();
         $tables.lives.$method();
         $tables.recounted.$method();
     };

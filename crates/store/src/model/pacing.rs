@@ -2,60 +2,72 @@
 
 use std::time::Duration;
 
-use tradepost_domain::id::{AccountId, WorkspaceId};
+use tradepost_domain::id::{AccountId, AgentId, WorkspaceId};
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::pacing::{CoolDown, LIMIT_MAX, Pacing, Policy, Window};
-use tradepost_domain::publish;
 use tradepost_domain::time::Timestamp;
 
-use super::{Tables, Tx};
-use crate::{Error, Hint};
+use super::commit::is_open_errand;
+use super::{Tables, unless};
+use crate::Error;
 
 /// The longest span that a rule looks back.
 const SPAN: Duration = Duration::from_secs(24 * 3600);
 
-/// What is stored of an account's pacing; an account without a row has none of its own.
+/// The pacing that is stored with an account.
 #[derive(Debug, Clone)]
-pub(super) struct Paced {
+pub(super) struct Pace {
     own: Policy,
-    pub(super) paused_at: Option<Timestamp>,
+    paused_at: Option<Timestamp>,
     cool_down: Option<CoolDown>,
-    pub(super) window: Window,
+    window: Window,
     version: i64,
 }
 
-impl Default for Paced {
+impl Default for Pace {
     fn default() -> Self {
-        Self { own: Policy::default(), paused_at: None, cool_down: None, window: Window::ALWAYS, version: 1 }
+        Self {
+            own: Policy::default(),
+            paused_at: None,
+            cool_down: None,
+            window: Window { from: Timestamp::EPOCH, until: None },
+            version: 1,
+        }
     }
 }
 
 impl Tables {
-    pub(super) fn paced(&self, account: AccountId) -> Paced {
-        self.pacing.get(account).cloned().unwrap_or_default()
+    fn pace(&self, account: AccountId) -> Pace {
+        self.paces.get(account).cloned().unwrap_or_default()
     }
 
-    pub(super) fn find_pacing(
-        &self,
-        workspace: WorkspaceId,
-        account: AccountId,
-        now: Timestamp,
-    ) -> Option<Pacing> {
-        let stored = self.accounts.get(account).filter(|stored| stored.workspace == workspace)?;
-        let counts = self
-            .intents
-            .rows()
-            .filter(|intent| intent.account == account && intent.state != publish::State::NotClicked);
-        let armed = counts.filter_map(|intent| intent.permit.as_ref()).map(|permit| permit.armed_at);
-        let mut uses: Vec<Timestamp> = armed.filter(|at| *at > now - SPAN).collect();
+    pub(super) fn is_paused(&self, account: AccountId) -> bool {
+        self.pace(account).paused_at.is_some()
+    }
+
+    /// Whether publications may begin.
+    pub(super) fn is_in_window(&self, account: AccountId, now: Timestamp) -> bool {
+        let Window { from, until } = self.pace(account).window;
+        from <= now && until.is_none_or(|until| until > now)
+    }
+
+    pub(super) fn pacing(&self, workspace: WorkspaceId, id: AccountId, now: Timestamp) -> Option<Pacing> {
+        let account = self.accounts.get(id).filter(|account| account.workspace == workspace)?;
+        let Pace { own, paused_at, cool_down, window, version } = self.pace(id);
+        let of_account = self.intents.rows().filter(|intent| {
+            intent.account == id && intent.state != tradepost_domain::publish::State::NotClicked
+        });
+        let mut uses: Vec<_> = of_account
+            .filter_map(|intent| intent.permit.as_ref().map(|permit| permit.armed_at))
+            .filter(|at| *at > now - SPAN)
+            .collect();
         uses.sort_unstable_by_key(|at| std::cmp::Reverse(*at));
         uses.truncate(usize::try_from(LIMIT_MAX).unwrap_or(usize::MAX));
-        let Paced { own, paused_at, cool_down, window, version } = self.paced(account);
         Some(Pacing {
-            account,
+            account: id,
             workspace,
-            site: stored.site.clone(),
-            added_at: stored.created_at,
+            site: account.site.clone(),
+            added_at: account.created_at,
             own,
             paused_at,
             cool_down,
@@ -65,55 +77,53 @@ impl Tables {
         })
     }
 
-    pub(super) fn ended_windows(&self, now: Timestamp) -> Vec<(WorkspaceId, AccountId)> {
-        let mut ended: Vec<_> = self
-            .accounts
-            .rows()
-            .filter_map(|account| {
-                let until = self.paced(account.id).window.until.filter(|until| *until <= now)?;
-                Some((until, account.workspace, account.id))
-            })
-            .collect();
+    /// Returns the agent that may have work now.
+    pub(super) fn update_pacing(&mut self, pacing: Pacing) -> Result<Option<AgentId>, Error> {
+        let Pacing { account, workspace, own, paused_at, cool_down, window, version, .. } = pacing;
+        let stored = self.accounts.get(account).filter(|stored| stored.workspace == workspace);
+        let agent = stored.ok_or(Error::Stale)?.agent;
+        unless(self.pace(account).version != version, Error::Stale)?;
+        self.paces.put(account, Pace { own, paused_at, cool_down, window, version: version + 1 });
+        Ok(agent)
+    }
+
+    pub(super) fn ended_windows(&self, now: Timestamp, limit: u32) -> Vec<(WorkspaceId, AccountId)> {
+        let ended = self.accounts.rows().filter_map(|account| {
+            let until = self.pace(account.id).window.until?;
+            (until <= now).then_some((until, account.workspace, account.id))
+        });
+        let mut ended: Vec<_> = ended.collect();
         ended.sort_unstable();
+        ended.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         ended.into_iter().map(|(_, workspace, account)| (workspace, account)).collect()
     }
 
     pub(super) fn run_starts(&self, account: AccountId, kind: job::Kind, since: Timestamp) -> Vec<Timestamp> {
-        let ours = self.jobs.rows().filter(|job| job.account == account && job.kind == kind);
-        let mut starts: Vec<(Timestamp, u32)> = ours
-            .filter_map(|job| Some((job.run_started_at.filter(|at| *at > since)?, job.attempt)))
+        let runs = self
+            .jobs
+            .rows()
+            .filter(|job| job.account == account && job.kind == kind && kind != job::Kind::Publish);
+        let mut runs: Vec<_> = runs
+            .filter_map(|job| Some((job.run_started_at?, job.attempt)))
+            .filter(|(at, _)| *at > since)
             .collect();
-        starts.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
-        let times = |attempt: u32| usize::try_from(attempt).unwrap_or(usize::MAX).max(1);
-        starts.into_iter().flat_map(|(at, attempt)| std::iter::repeat_n(at, times(attempt))).collect()
+        runs.sort_unstable_by_key(|(at, _)| std::cmp::Reverse(*at));
+        runs.truncate(usize::try_from(LIMIT_MAX).unwrap_or(usize::MAX));
+        let times = |attempt: u32| usize::try_from(attempt.max(1)).unwrap_or(1);
+        runs.into_iter().flat_map(|(at, attempt)| std::iter::repeat_n(at, times(attempt))).collect()
     }
 
-    pub(super) fn ahead(&self, job: &Job, now: Timestamp) -> u32 {
-        let before = self.jobs.rows().filter(|other| {
+    pub(super) fn count_ahead(&self, job: &Job, now: Timestamp) -> u32 {
+        let ahead = self.jobs.rows().filter(|other| {
             other.account == job.account
                 && other.state == job::State::Queued
-                && other.run_after <= now
                 && (other.turn(), other.id) < (job.turn(), job.id)
+                && other.run_after <= now
         });
-        u32::try_from(before.count()).unwrap_or(u32::MAX).min(LIMIT_MAX)
+        u32::try_from(ahead.count()).unwrap_or(LIMIT_MAX).min(LIMIT_MAX)
     }
-}
 
-/// Writes what changed, at the version that was read.
-pub(super) fn update(tx: &mut Tx<'_>, pacing: Pacing) -> Result<(), Error> {
-    let Pacing { account, workspace, own, paused_at, cool_down, window, version, .. } = pacing;
-    let stored = tx.tables.accounts.get(account).filter(|stored| stored.workspace == workspace);
-    let Some(stored) = stored.filter(|_| tx.tables.paced(account).version == version) else {
-        return Err(Error::Stale);
-    };
-    tx.hints.extend(stored.agent.map(Hint::Agent));
-    let next = Paced { own, paused_at, cool_down, window, version: version + 1 };
-    tx.tables.pacing.put(account, next);
-    Ok(())
-}
-
-/// Whether a job has not ended and is of a kind of which one is open at a time.
-pub(super) fn is_open(job: &Job) -> bool {
-    use job::State::{Leased, NeedsHuman, Parked, Queued, Running};
-    matches!(job.state, Queued | Leased | Running | Parked | NeedsHuman)
+    pub(super) fn open_errand(&self, is_it: impl Fn(&Job) -> bool) -> Option<Job> {
+        self.jobs.rows().find(|job| is_open_errand(job) && is_it(job)).cloned()
+    }
 }

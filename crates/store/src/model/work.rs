@@ -15,7 +15,7 @@ use tradepost_domain::publish::{self, Intent};
 use tradepost_domain::time::Timestamp;
 
 use super::commit::runs;
-use super::{Model, Tables, Tx, commit, feed, newest, pacing};
+use super::{Model, Tables, Tx, commit, feed, newest};
 use crate::{Change, Claim, Error, JobFilter, PageRequest, PostingFilter, Slice, Step, StoredStep, Work};
 
 /// Most steps of a job that are listed.
@@ -98,12 +98,12 @@ impl Work for Model {
         self.read(|tables| {
             let wanted = tables.jobs.rows().filter(|job| {
                 job.workspace == workspace
+                    && filter.account.is_none_or(|account| job.account == account)
                     && if filter.dead_letters {
                         job.state == job::State::Failed && job.discarded_at.is_none()
                     } else {
                         filter.state.is_none_or(|state| job.state == state)
                     }
-                    && filter.account.is_none_or(|account| job.account == account)
             });
             newest(wanted.cloned(), |job| (job.created_at, job.id.0), &page)
         })
@@ -146,7 +146,7 @@ impl Work for Model {
         account: AccountId,
         now: Timestamp,
     ) -> Result<Option<Pacing>, Error> {
-        Ok(self.read(|tables| tables.find_pacing(workspace, account, now)))
+        Ok(self.read(|tables| tables.pacing(workspace, account, now)))
     }
 
     async fn list_ended_windows(
@@ -154,7 +154,7 @@ impl Work for Model {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<(WorkspaceId, AccountId)>, Error> {
-        Ok(self.read(|tables| first(tables.ended_windows(now), limit)))
+        Ok(self.read(|tables| tables.ended_windows(now, limit)))
     }
 
     async fn list_run_starts(
@@ -167,7 +167,7 @@ impl Work for Model {
     }
 
     async fn count_ahead(&self, job: &Job, now: Timestamp) -> Result<u32, Error> {
-        Ok(self.read(|tables| tables.ahead(job, now)))
+        Ok(self.read(|tables| tables.count_ahead(job, now)))
     }
 
     async fn find_account_run(&self, account: AccountId) -> Result<Option<Job>, Error> {
@@ -175,16 +175,13 @@ impl Work for Model {
     }
 
     async fn find_open_login(&self, account: AccountId) -> Result<Option<Job>, Error> {
-        let ours =
-            |job: &&Job| job.account == account && job.kind == job::Kind::Login && pacing::is_open(job);
-        Ok(self.read(|tables| tables.jobs.rows().find(ours).cloned()))
+        let is_it = |job: &Job| job.account == account && job.kind == job::Kind::Login;
+        Ok(self.read(|tables| tables.open_errand(is_it)))
     }
 
     async fn find_open_look(&self, intent: IntentId) -> Result<Option<Job>, Error> {
-        let ours = |job: &&Job| {
-            job.intent == Some(intent) && job.kind == job::Kind::Reconcile && pacing::is_open(job)
-        };
-        Ok(self.read(|tables| tables.jobs.rows().find(ours).cloned()))
+        let is_it = |job: &Job| job.intent == Some(intent) && job.kind == job::Kind::Reconcile;
+        Ok(self.read(|tables| tables.open_errand(is_it)))
     }
 
     async fn next_run_after(&self, agents: &[AgentId], now: Timestamp) -> Result<Option<Timestamp>, Error> {
@@ -296,6 +293,11 @@ fn first<T>(mut rows: Vec<T>, limit: u32) -> Vec<T> {
     rows
 }
 
+/// Which of two ready jobs goes first.
+fn turn(job: &Job) -> (Timestamp, JobId) {
+    (job.turn(), job.id)
+}
+
 impl Tables {
     fn job(&self, workspace: WorkspaceId, id: JobId) -> Option<&Job> {
         self.jobs.get(id).filter(|job| job.workspace == workspace)
@@ -310,35 +312,34 @@ impl Tables {
         let bound = self.accounts.rows().filter(|account| account.agent == Some(agent));
         let best = bound.filter_map(|account| {
             let of_account = || self.jobs.rows().filter(|job| job.account == account.id);
-            let paced = self.paced(account.id);
-            if of_account().any(runs) || paced.paused_at.is_some() {
+            if of_account().any(runs) || self.is_paused(account.id) {
                 return None;
             }
             let unsettled = self
                 .intents
                 .rows()
                 .any(|intent| intent.account == account.id && intent.state.holds_account());
-            let may_publish = paced.window.allows(now) && !unsettled;
+            let may_publish = !unsettled && self.is_in_window(account.id, now);
             let ready = of_account().filter(|job| {
                 job.state == job::State::Queued
                     && job.run_after <= now
                     && (may_publish || job.kind != job::Kind::Publish)
             });
-            ready.min_by_key(|job| (job.turn(), job.id))
+            ready.min_by_key(|job| turn(job))
         });
-        sorted(best, |job| (job.turn(), job.id))
+        sorted(best, turn)
     }
 }
 
 fn claim_jobs(tx: &mut Tx<'_>, claim: &Claim, now: Timestamp) -> Result<Vec<Job>, Error> {
     let mut ready = Vec::new();
     for &(agent, epoch, slots) in &claim.agents {
-        if tx.tables.holds_stream(agent, epoch) {
+        if slots > 0 && tx.tables.holds_stream(agent, epoch) {
             let jobs = first(tx.tables.ready_jobs(agent, now), slots);
             ready.extend(jobs.into_iter().enumerate().map(|(place, job)| (place, agent, job)));
         }
     }
-    // Stable: one for each agent before a second for any, in the order that was asked for.
+    // Stable: first jobs go before second ones, and among equals the agents keep their order.
     ready.sort_by_key(|(place, ..)| *place);
     let mut claimed = Vec::new();
     for (_, agent, job) in first(ready, claim.limit) {
@@ -357,7 +358,7 @@ fn claim_jobs(tx: &mut Tx<'_>, claim: &Claim, now: Timestamp) -> Result<Vec<Job>
         tx.tables.write_job(leased.clone())?;
         claimed.push(leased);
     }
-    claimed.sort_by_key(|job| (job.turn(), job.id));
+    claimed.sort_by_key(turn);
     let mut events = Vec::new();
     for job in &claimed {
         let subject = Subject {
