@@ -240,7 +240,7 @@ fn timed(situation: &Situation<'_>, now: Timestamp) -> Option<Wait> {
     let paced = paced?;
     let then = match situation.ahead {
         0 => String::new(),
-        ahead => format!("; then {} go first", jobs(ahead)),
+        ahead => format!("; then {}", first(ahead)),
     };
     let sentence = format!("{}{then}", paced.sentence(&zone, now));
     Some(Wait::new(paced.rule.name(), sentence).until(paced.until))
@@ -251,7 +251,7 @@ fn turn(situation: &Situation<'_>, name: &str) -> Wait {
     let own = situation.publication.job.id;
     let then = match situation.ahead {
         0 => String::new(),
-        ahead => format!("; then {} go first", jobs(ahead)),
+        ahead => format!("; then {}", first(ahead)),
     };
     if let Some(run) = situation.account_run.filter(|run| run.id != own) {
         let what = match run.kind {
@@ -270,8 +270,12 @@ fn turn(situation: &Situation<'_>, name: &str) -> Wait {
     }
     match situation.ahead {
         0 => Wait::new("turn", format!("its turn on the agent {name:?}; it is handed over in a moment")),
-        ahead => Wait::new("turn", format!("its turn on the agent {name:?}: {} go first", jobs(ahead))),
+        ahead => Wait::new("turn", format!("its turn on the agent {name:?}: {}", first(ahead))),
     }
+}
+
+fn first(ahead: u32) -> String {
+    format!("{} {} first", jobs(ahead), if ahead == 1 { "goes" } else { "go" })
 }
 
 fn jobs(count: u32) -> String {
