@@ -298,6 +298,10 @@ fn step_job(publication: &Publication, event: job::Event, now: Timestamp) -> Res
         }
         job::Event::Succeed(_) => Err(Rejected::Unproven),
         job::Event::RequestCancel if armed => Err(Rejected::PastTheFence),
+        // Whether the listing is there is a question that cancelling does not answer.
+        job::Event::RequestCancel if may_go_on(intent).is_err() => Err(Rejected::Unresolved),
+        // A run that holds a permit was taken: it cannot be offered again (I7).
+        job::Event::Refuse(_) if armed => Err(job::Rejected::State(job.state).into()),
         // A lost agent, or one that is back without its run: the permit's deadline or the journal decides first.
         job::Event::AgentBack if intent.state == publish::State::Armed => {
             Ok((job::step(job, job::Event::BecomeUncertain, now)?, intent.clone(), Vec::new()))

@@ -1,8 +1,9 @@
 //! What a look at the account's own listings says about an uncertain publication.
 //!
 //! A look is read-only. It is *clean* when the page was whole, the account signed in, and a listing known from the
-//! baseline was seen (positive control); an account without any earlier listing has no control and each whole look
-//! counts. Absence is concluded from several clean looks over the visibility horizon only.
+//! baseline was seen (positive control). Absence is concluded from several clean looks over the visibility horizon only. An
+//! account without any earlier listing has no control, so that its looks can find the listing and never prove its absence:
+//! then a person is asked.
 
 use std::time::Duration;
 
@@ -44,8 +45,12 @@ pub struct Look {
     pub whole: bool,
 }
 
-/// Decides on one look. The event is to be applied to the intent; the delay, if any, is until the next look.
-pub fn judge(intent: &Intent, look: &Look, now: Timestamp) -> (Event, Option<Duration>) {
+/// Decides on one look, which was taken by a run that began at `begun` and is reported at `now`. The event is to be applied
+/// to the intent; the delay, if any, is until the next look.
+///
+/// Reports may come late: an agent may have been away for days with a look in its pocket. When the look was taken is
+/// therefore known to lie between `begun` and `now` only, and absence counts the shortest span that this allows.
+pub fn judge(intent: &Intent, look: &Look, begun: Timestamp, now: Timestamp) -> (Event, Option<Duration>) {
     let fresh: Vec<&SeenItem> =
         look.items.iter().filter(|item| !intent.baseline.contains(&item.item_id)).collect();
     match fresh.as_slice() {
@@ -64,7 +69,7 @@ pub fn judge(intent: &Intent, look: &Look, now: Timestamp) -> (Event, Option<Dur
             )),
             None,
         ),
-        [] => nothing_new(intent, look, now),
+        [] => nothing_new(intent, look, begun, now),
         several => (
             Event::FoundSeveral(format!("{} new listings appeared where one was expected", several.len())),
             None,
@@ -72,9 +77,8 @@ pub fn judge(intent: &Intent, look: &Look, now: Timestamp) -> (Event, Option<Dur
     }
 }
 
-fn nothing_new(intent: &Intent, look: &Look, now: Timestamp) -> (Event, Option<Duration>) {
-    let control =
-        intent.baseline.is_empty() || look.items.iter().any(|item| intent.baseline.contains(&item.item_id));
+fn nothing_new(intent: &Intent, look: &Look, begun: Timestamp, now: Timestamp) -> (Event, Option<Duration>) {
+    let control = look.items.iter().any(|item| intent.baseline.contains(&item.item_id));
     let clean = look.whole && control;
     let before = intent.looks;
     let looks = Looks {
@@ -82,7 +86,7 @@ fn nothing_new(intent: &Intent, look: &Look, now: Timestamp) -> (Event, Option<D
         clean: before.clean + u32::from(clean),
         first_clean_at: before.first_clean_at.or(clean.then_some(now)),
     };
-    let spanned = looks.first_clean_at.is_some_and(|first| now.since(first) >= HORIZON);
+    let spanned = looks.first_clean_at.is_some_and(|first| begun.since(first) >= HORIZON);
     if clean && looks.clean >= CLEAN_LOOKS && spanned {
         return (Event::ProvenAbsent, None);
     }
@@ -91,6 +95,12 @@ fn nothing_new(intent: &Intent, look: &Look, now: Timestamp) -> (Event, Option<D
         Some(delay) => (Event::LookedAgain(looks), Some(*delay)),
         // The schedule is over without enough clean looks: go on daily while looks come out clean, else ask.
         None if clean => (Event::LookedAgain(looks), Some(HORIZON)),
+        None if intent.baseline.is_empty() => (
+            Event::AskPerson(String::from(
+                "the account had no listing before, so an empty list cannot be told from one that was not shown",
+            )),
+            None,
+        ),
         None => (
             Event::AskPerson(String::from(
                 "the account's own listings could not be read well enough to decide",
@@ -149,11 +159,14 @@ mod tests {
     fn one_matching_new_listing_confirms_and_two_are_a_duplicate() {
         let intent = unknown(&["1"]);
         let look = Look { items: vec![seen("1", false), seen("2", true)], whole: true };
-        assert!(matches!(judge(&intent, &look, Timestamp::EPOCH).0, Event::Found(_)));
+        assert!(matches!(judge(&intent, &look, Timestamp::EPOCH, Timestamp::EPOCH).0, Event::Found(_)));
         let look = Look { items: vec![seen("2", true), seen("3", true)], whole: true };
-        assert!(matches!(judge(&intent, &look, Timestamp::EPOCH).0, Event::FoundSeveral(_)));
+        assert!(matches!(
+            judge(&intent, &look, Timestamp::EPOCH, Timestamp::EPOCH).0,
+            Event::FoundSeveral(_)
+        ));
         let look = Look { items: vec![seen("2", false)], whole: true };
-        assert!(matches!(judge(&intent, &look, Timestamp::EPOCH).0, Event::AskPerson(_)));
+        assert!(matches!(judge(&intent, &look, Timestamp::EPOCH, Timestamp::EPOCH).0, Event::AskPerson(_)));
     }
 
     proptest! {
@@ -168,7 +181,7 @@ mod tests {
                 if whole && control {
                     clean_at.push(now);
                 }
-                let (event, _) = judge(&intent, &Look { items, whole }, now);
+                let (event, _) = judge(&intent, &Look { items, whole }, now, now);
                 intent = step(&intent, event, now).expect("an unknown intent takes every judgement");
                 if intent.state == State::Absent {
                     prop_assert!(clean_at.len() >= 3);
