@@ -1,0 +1,3 @@
+//! The protocol explored, and mistakes that must be found.
+
+mod explore;
