@@ -12,6 +12,15 @@ pub enum Titles {
     Same,
 }
 
+/// When the seller posts by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seller {
+    /// Not while a publication of the account is under way, as the seller is told.
+    Careful,
+    /// At any time.
+    Careless,
+}
+
 /// What is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strictness {
@@ -30,6 +39,8 @@ pub struct Configuration {
     pub postings: usize,
     /// Their titles.
     pub titles: Titles,
+    /// When the seller posts by hand.
+    pub seller: Seller,
     /// What may go wrong.
     pub budget: Budget,
     /// Whether the database is backed up and restored.
@@ -51,6 +62,7 @@ impl Configuration {
             name,
             postings,
             titles: Titles::Different,
+            seller: Seller::Careful,
             budget: Budget { each, all },
             restores: faults.contains(&Fault::Restore),
             strictness: Strictness::Invariants,
@@ -104,12 +116,32 @@ pub const EVERYTHING: [Fault; 16] = [
     Fault::Retry,
 ];
 
-/// What `make test` explores, whole.
-pub fn standard() -> Vec<Configuration> {
-    vec![
-        Configuration::new("one posting, two faults of any kind", 1, 2, &EVERYTHING),
-        Configuration::new("two postings, one fault of any kind", 2, 1, &EVERYTHING),
-        Configuration::new("two postings of equal titles, one fault of any kind", 2, 1, &EVERYTHING)
-            .with_equal_titles(),
-    ]
+/// One posting, and any two faults.
+pub fn one_posting() -> Configuration {
+    Configuration::new("one posting, two faults of any kind", 1, 2, &EVERYTHING)
+}
+
+/// One posting, and any three failures of machines and lines.
+pub fn three_failures() -> Configuration {
+    let failures = [Fault::AgentCrash, Fault::StreamLost, Fault::Lost, Fault::SiteFails];
+    Configuration::new("one posting, three failures", 1, 3, &failures.map(|fault| [fault; 3]).concat())
+}
+
+/// One posting of a seller who posts another listing by hand at the worst moment.
+pub fn careless_seller() -> Configuration {
+    let faults =
+        [Fault::SellerPosts, Fault::AgentCrash, Fault::SiteFails, Fault::ShownLate, Fault::SellerDeletes];
+    let configuration = Configuration::new("one posting of a careless seller, three faults", 1, 3, &faults);
+    Configuration { seller: Seller::Careless, ..configuration }
+}
+
+/// Two postings on one account, and any one fault.
+pub fn two_postings() -> Configuration {
+    Configuration::new("two postings, one fault of any kind", 2, 1, &EVERYTHING)
+}
+
+/// The same, with listings that look alike.
+pub fn two_alike() -> Configuration {
+    Configuration::new("two postings of equal titles, one fault of any kind", 2, 1, &EVERYTHING)
+        .with_equal_titles()
 }

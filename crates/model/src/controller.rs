@@ -38,11 +38,6 @@ impl Model {
             return Ok(Err(refusal));
         }
         let Stepped { row: mut next, renewed, looks } = stepped;
-        let early = |state| matches!(state, publish::State::Preparing | publish::State::Prepared);
-        let proven = matches!(event, Event::NotClicked(_) | Event::Retry);
-        if !early(row.state) && early(next.state) && !(renewed && proven) {
-            return Err(String::from("I4 is broken: a clicked publication is prepared again"));
-        }
         if renewed {
             next.intent = canon::fresh_intent(world, posting);
         }
@@ -273,9 +268,11 @@ impl Model {
         let baseline = world.db.rows[usize::from(posting)].baseline;
         let matching = self.matching(world, posting);
         match self.bug {
+            Some(Bug::AbsentAtOnce) if seen & !baseline == 0 => Event::ResolvedNotPublished,
             Some(Bug::SkipPositiveControl) => Event::Looked(seen | baseline, matching, whole, old),
             Some(Bug::ConfirmByTitle) if seen & matching != 0 => {
-                Event::Looked(seen & matching, (seen & matching) & (!(seen & matching) + 1), whole, old)
+                let first = u8::try_from((seen & matching).trailing_zeros()).unwrap_or(u8::MAX);
+                Event::Confirm(world.db.rows[usize::from(posting)].permit, first)
             }
             _ => Event::Looked(seen, matching, whole, old),
         }

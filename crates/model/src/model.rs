@@ -12,7 +12,7 @@ use crate::action::{Action, Expected, Landing, Sight, Way};
 use crate::agent::{is_asked, is_under_way, next_with_permit, say_again};
 use crate::bug::Bug;
 use crate::canon;
-use crate::configuration::{Configuration, Strictness, Titles};
+use crate::configuration::{Configuration, Seller, Strictness, Titles};
 use crate::controller::waiting_look;
 use crate::explorer::System;
 use crate::rows::{self, Domain, Event};
@@ -192,10 +192,10 @@ impl Model {
                 if !run.slept {
                     into.push(Action::Sleep);
                 }
-                let seen = if self.bug == Some(Bug::SkipLookAfterSleep) {
-                    Run { slept: false, ..*run }
-                } else {
-                    *run
+                let seen = match self.bug {
+                    Some(Bug::SkipLookAfterSleep) => Run { slept: false, ..*run },
+                    Some(Bug::IgnorePermitLife) => Run { late: false, ..*run },
+                    _ => *run,
                 };
                 into.push(match next_with_permit(&seen) {
                     Next::Look => Action::LookAtForm,
@@ -273,7 +273,9 @@ impl Model {
             }
         }
         // Sellers are told not to post by hand while a publication is under way.
-        let quiet = world.agent.run.is_none() && !world.db.rows.iter().any(|row| row.state.holds_account());
+        let unsettled = world.db.rows.iter().any(|row| row.state.holds_account());
+        let careful = self.configuration.seller == Seller::Careful;
+        let quiet = !careful || is_quiet(world) && world.agent.journal.is_empty() && !unsettled;
         if quiet && world.site.items.len() < 6 {
             into.push(Action::SellerPosts);
         }
@@ -520,13 +522,18 @@ impl System for Model {
             next.budget.spend(fault);
         }
         self.happen(&mut next, action)?;
+        if self.strict {
+            no_way_back(world, &next)?;
+        }
         canon::canonical(&mut next);
         Ok(next)
     }
 
     fn check(&mut self, world: &World) -> Result<(), String> {
-        Self::consequences(world)?;
-        if self.strict { self.invariants(world) } else { Ok(()) }
+        if self.strict {
+            self.invariants(world)?;
+        }
+        Self::consequences(world)
     }
 
     /// Each posting has ended, or a person is asked: about the posting itself, or about the sign-in that a look needs. The
@@ -544,6 +551,17 @@ impl System for Model {
     fn is_orderly(&self, action: Action) -> bool {
         action.fault().is_none() && !action.by_person()
     }
+}
+
+/// I4, seen from outside: what was armed is never prepared again.
+fn no_way_back(before: &World, after: &World) -> Result<(), String> {
+    let early = |state| matches!(state, publish::State::Preparing | publish::State::Prepared);
+    for (before, after) in before.db.rows.iter().zip(&after.db.rows) {
+        if before.intent == after.intent && !early(before.state) && early(after.state) {
+            return Err(format!("I4 is broken: {:?} became {:?}", before.state, after.state));
+        }
+    }
+    Ok(())
 }
 
 /// Ends that are owed are told on each new stream.
