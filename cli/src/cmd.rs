@@ -7,6 +7,7 @@ mod jobs;
 mod listings;
 mod login;
 mod postings;
+mod resolve;
 mod status;
 mod watch;
 

@@ -57,6 +57,7 @@ pub(crate) struct Account {
     pub(crate) agent_id: String,
     pub(crate) created_at: Option<Time>,
     pub(crate) etag: String,
+    pub(crate) auto_republish: bool,
 }
 
 /// An account as a person wants it.
@@ -160,7 +161,56 @@ pub(crate) struct Receipt {
     pub(crate) recipe: String,
     pub(crate) agent_id: String,
     pub(crate) prepare_ms: u64,
+    pub(crate) permit_ms: u64,
     pub(crate) confirm_ms: u64,
+    pub(crate) witness: Witness,
+    pub(crate) new_item_ids: Vec<String>,
+    pub(crate) count_after: Option<u32>,
+    pub(crate) resolution: Option<Resolution>,
+}
+
+/// Who saw the listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Witness {
+    Run,
+    Look,
+    Person,
+}
+
+/// A person's word.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Resolution {
+    pub(crate) by: String,
+    pub(crate) at: Option<Time>,
+    pub(crate) looks: u32,
+    pub(crate) question: String,
+}
+
+/// What one look saw.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Look {
+    pub(crate) seq: u32,
+    pub(crate) generation: u32,
+    pub(crate) job_id: String,
+    pub(crate) at: Option<Time>,
+    pub(crate) whole: bool,
+    pub(crate) total: u32,
+    pub(crate) before: u32,
+    pub(crate) known_seen: u32,
+    pub(crate) new_items: Vec<NewItem>,
+    pub(crate) verdict: String,
+}
+
+/// A listing that was not there before the click.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NewItem {
+    pub(crate) item_id: String,
+    pub(crate) url: String,
+    pub(crate) matches: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]

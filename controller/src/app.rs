@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,10 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
+use tradepost_domain::fleet::{Fleet, FleetEpoch};
 use tradepost_domain::id::ControllerId;
+use tradepost_domain::time::Timestamp;
+use tradepost_runtime::clock::disciplined::DisciplinedClock;
 use tradepost_runtime::clock::{SharedClock, SystemClock};
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::{Drained, Tasks};
@@ -28,9 +31,11 @@ use crate::config::{self, Config};
 use crate::grpc::layers::{Gate, Side};
 use crate::grpc::{self, Addresses, Api};
 use crate::identity::{self, Identity};
+use crate::memory::Memory;
 use crate::service::Core;
+use crate::service::recent::Recent;
 use crate::session::Sessions;
-use crate::{metric, web};
+use crate::{metric, timekeeping, web};
 
 /// HTTP/2 pings to silent peers, and how long their answer may take.
 const PING: Duration = Duration::from_secs(30);
@@ -66,6 +71,12 @@ pub enum Error {
     /// The certificate authority cannot be used.
     #[error(transparent)]
     Identity(#[from] identity::Error),
+    /// The schedule of looks makes no sense.
+    #[error(
+        "reconcile.looks needs one delay or more, and neither they nor reconcile.horizon may be zero; leave both out for \
+         the usual schedule"
+    )]
+    Looks,
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] tls::Error),
@@ -103,6 +114,17 @@ pub struct Surroundings {
     pub grace: Grace,
     /// The recorder behind /metrics; none serves no metrics.
     pub metrics: Option<Metrics>,
+    /// Whose time several controllers of one database agree on.
+    pub authority: Authority,
+}
+
+/// Whose clock is the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// The database's, where it has one of its own (I8): the given clock serves until the database is open.
+    Database,
+    /// The given one: tests.
+    Given,
 }
 
 /// A controller that is ready to run.
@@ -116,7 +138,9 @@ pub struct App {
     api: Listener,
     agents: Listener,
     metrics: Option<SocketAddr>,
+    memory: Memory,
     grace: Grace,
+    disciplined: Option<Arc<DisciplinedClock>>,
 }
 
 struct Listener {
@@ -128,7 +152,13 @@ struct Listener {
 impl Surroundings {
     /// Those of a real process.
     pub fn of_system() -> Self {
-        Self { clock: SystemClock::shared(), ids: Ids::from_system(), grace: Grace::ForAgents, metrics: None }
+        Self {
+            clock: SystemClock::shared(),
+            ids: Ids::from_system(),
+            grace: Grace::ForAgents,
+            metrics: None,
+            authority: Authority::Database,
+        }
     }
 }
 
@@ -143,13 +173,36 @@ pub enum Opener {
 
 /// Opens the database of `config` and brings its schema up to date.
 pub async fn open_core(config: &Config, surroundings: &Surroundings, opener: Opener) -> Result<Core, Error> {
+    open(config, surroundings, opener).await.map(|(core, _)| core)
+}
+
+/// [`open_core`], with the clock that must be kept at the database's.
+async fn open(
+    config: &Config,
+    surroundings: &Surroundings,
+    opener: Opener,
+) -> Result<(Core, Option<Arc<DisciplinedClock>>), Error> {
     let Surroundings { clock, ids, .. } = surroundings.clone();
     let path = config.data_dir.clone();
     identity::files::create_private(&path).map_err(|source| Error::DataDir { path, source })?;
     let controller = ControllerId(ids.uuid(clock.now()));
     let store = open_store(config.database_url(), controller, clock.clone(), opener).await?;
     store.migrate().await?;
-    Ok(Core { store, clock, ids, controller })
+    // An SQLite file is on this machine, whose wall clock counts also the time that it sleeps.
+    let disciplined = match surroundings.authority {
+        Authority::Database if is_postgres(&config.database_url()) => {
+            Some(timekeeping::clock_of(store.as_ref(), &clock).await?)
+        }
+        Authority::Database | Authority::Given => None,
+    };
+    let clock = disciplined.clone().map_or(clock, |disciplined| disciplined as SharedClock);
+    let looks = Arc::new(config.reconcile.schedule().ok_or(Error::Looks)?);
+    let core = Core { store, clock, ids, controller, recent: Recent::default(), looks };
+    Ok((core, disciplined))
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres:") || url.starts_with("postgresql:")
 }
 
 async fn open_store(
@@ -158,7 +211,7 @@ async fn open_store(
     clock: SharedClock,
     opener: Opener,
 ) -> Result<Arc<dyn Store>, tradepost_store::Error> {
-    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+    if is_postgres(&url) {
         let options = tradepost_store_postgres::Options { url, max_connections: PG_CONNECTIONS, controller };
         tradepost_store_postgres::open(options).await
     } else if url.contains("://") && !url.starts_with("sqlite:") {
@@ -176,10 +229,95 @@ async fn open_store(
     }
 }
 
+/// A backup that was put back.
+#[derive(Debug)]
+pub struct Restored {
+    /// The new life of the database.
+    pub fleet: Fleet,
+    /// The file that was in its place before.
+    pub kept: Option<PathBuf>,
+}
+
+/// Copies the embedded database to a new file, beside a controller that may be running. Returns the copy's size in bytes.
+pub async fn backup(config: &Config, to: &Path) -> Result<u64, Error> {
+    embedded(config, "make a backup with `pg_dump --format=custom --file FILE URL`")?;
+    Ok(tradepost_store_sqlite::backup(&config.database_url(), to).await?)
+}
+
+/// Puts a backup of the embedded database in its place, as a new life of it. Refuses while a controller runs.
+pub async fn restore(config: &Config, surroundings: &Surroundings, from: &Path) -> Result<Restored, Error> {
+    let by_tools = "end every controller, restore with `pg_restore --clean --if-exists --dbname URL FILE`, then run `controller \
+                    fleet-epoch bump`";
+    embedded(config, by_tools)?;
+    let restoring = tradepost_store_sqlite::restore(&config.database_url(), from).await?;
+    let memory = Memory::new(&config.identity_folder());
+    let mut staged = config.clone();
+    staged.database.url = Some(restoring.staged_url().into());
+    // The life that is being left may be a later one than the backup's and than the one remembered.
+    let left = match restoring.replaces() {
+        Some(_) => match newest_epoch(config, surroundings).await {
+            Ok(epoch) => epoch,
+            Err(error) => {
+                tracing::warn!(%error, "the database that is being replaced cannot be read");
+                FleetEpoch(0)
+            }
+        },
+        None => FleetEpoch(0),
+    };
+    let core = open_core(&staged, surroundings, Opener::Command).await?;
+    let database = core.store.fleet().await?.database;
+    let after = left.max(memory.newest_epoch(database));
+    let fleet = core.restored(after, "a backup was put back with `controller restore`").await;
+    core.store.close().await;
+    let fleet = fleet?;
+    let now = surroundings.clock.now().since(Timestamp::EPOCH);
+    let at = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + now).to_string();
+    let kept = restoring.finish(&format!(".before-restore-{}", at.replace(':', ""))).await?;
+    if let Err(error) = memory.note(&fleet) {
+        tracing::debug!(%error, "there is no identity yet to remember it beside");
+    }
+    Ok(Restored { fleet, kept })
+}
+
+async fn newest_epoch(config: &Config, surroundings: &Surroundings) -> Result<FleetEpoch, Error> {
+    let core = open_core(config, surroundings, Opener::Command).await?;
+    let fleet = core.store.fleet().await;
+    core.store.close().await;
+    Ok(fleet?.epoch)
+}
+
+/// Begins a new life of the database, after one that was restored by other means.
+pub async fn bump_fleet_epoch(
+    config: &Config,
+    surroundings: &Surroundings,
+    after: FleetEpoch,
+    reason: &str,
+) -> Result<Fleet, Error> {
+    // Of an embedded database a controller that runs would not hear of it.
+    let opener = if config.database_file().is_some() { Opener::Controller } else { Opener::Command };
+    let core = open_core(config, surroundings, opener).await?;
+    let memory = Memory::new(&config.identity_folder());
+    let database = core.store.fleet().await?.database;
+    let fleet = core.restored(after.max(memory.newest_epoch(database)), reason).await;
+    core.store.close().await;
+    let fleet = fleet?;
+    if let Err(error) = memory.note(&fleet) {
+        tracing::debug!(%error, "there is no identity yet to remember it beside");
+    }
+    Ok(fleet)
+}
+
+fn embedded(config: &Config, instead: &str) -> Result<(), Error> {
+    match config.database_file() {
+        Some(_) => Ok(()),
+        None => Err(tradepost_store::Error::Setup(format!("PostgreSQL has its own tools: {instead}")).into()),
+    }
+}
+
 impl App {
     /// Opens and binds everything; nothing is served yet.
     pub async fn build(config: Config, surroundings: Surroundings) -> Result<Self, Error> {
-        let core = open_core(&config, &surroundings, Opener::Controller).await?;
+        let (core, disciplined) = open(&config, &surroundings, Opener::Controller).await?;
         // Sockets first: a controller that cannot listen leaves no authority behind.
         let (api, agents) = (bound(Side::Api, &config).await?, bound(Side::Agents, &config).await?);
         let tasks = Tasks::new();
@@ -192,6 +330,8 @@ impl App {
         if made {
             tracing::info!(folder = %folder.display(), "a certificate authority was made");
         }
+        let memory = Memory::new(&folder);
+        memory.check(&core).await?;
         let names = config.certificate_names();
         let api = Listener::new(api, tls_config(&identity, &core, &names, Side::Api)?);
         let agents = Listener::new(agents, tls_config(&identity, &core, &names, Side::Agents)?);
@@ -200,8 +340,8 @@ impl App {
             agents: told(config.agents.public_address.as_ref(), agents.address),
         };
         Ok(Self {
+            sessions: Sessions::new(core.clock.clone()),
             core,
-            sessions: Sessions::default(),
             identity: Arc::new(identity),
             tasks,
             config,
@@ -209,7 +349,9 @@ impl App {
             api,
             agents,
             metrics,
+            memory,
             grace: surroundings.grace,
+            disciplined,
         })
     }
 
@@ -258,6 +400,10 @@ impl App {
         report(&health, tonic_health::ServingStatus::Serving).await;
         let agents = grpc::agents_router(&api, Gate::new(self.core.clone(), Side::Agents));
         background::start(&self.core, &self.sessions, &self.tasks, self.grace);
+        if let Some(clock) = self.disciplined {
+            background::keep_time(&self.core, &self.tasks, clock);
+        }
+        self.tasks.spawn("memory", self.memory.follow(self.core.clone(), self.tasks.shutdown_token()));
         let names = self.config.certificate_names();
         let certificates =
             [(self.api.certificate.clone(), Side::Api), (self.agents.certificate.clone(), Side::Agents)];

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use tradepost_domain::reconcile;
 use tradepost_runtime::config::{self, Sources};
 use tradepost_runtime::telemetry::{self, LogFormat};
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub agents: Agents,
     /// The listener for metrics.
     pub metrics: Metrics,
+    /// Finding out what became of uncertain publications.
+    pub reconcile: Reconcile,
     /// Logs.
     pub log: Log,
     /// Traces.
@@ -74,6 +77,23 @@ pub struct Metrics {
     pub listen: String,
 }
 
+/// Finding out what became of uncertain publications.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Reconcile {
+    /// Delays of the looks at the account's own listings: the first from the moment the publication became uncertain,
+    /// each other from the look before it. Default: 30s, 2m, 10m, 1h, 6h, 24h.
+    pub looks: Vec<Delay>,
+    /// The clean looks must span this time before a listing counts as absent: how long a site may hide a new listing.
+    #[serde(with = "config::duration")]
+    pub horizon: Duration,
+}
+
+/// A time span as people write it, in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Delay(#[serde(with = "config::duration")] pub Duration);
+
 /// Logs.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
@@ -108,6 +128,7 @@ impl Default for Config {
             api: Api::default(),
             agents: Agents::default(),
             metrics: Metrics::default(),
+            reconcile: Reconcile::default(),
             log: Log::default(),
             traces: Traces::default(),
             drain: Duration::from_secs(10),
@@ -130,6 +151,19 @@ impl Default for Agents {
 impl Default for Metrics {
     fn default() -> Self {
         Self { listen: String::from("127.0.0.1:7445") }
+    }
+}
+
+impl Default for Reconcile {
+    fn default() -> Self {
+        Self { looks: reconcile::SCHEDULE.map(Delay).to_vec(), horizon: reconcile::HORIZON }
+    }
+}
+
+impl Reconcile {
+    /// The schedule; none when it makes no sense.
+    pub fn schedule(&self) -> Option<reconcile::Schedule> {
+        reconcile::Schedule::new(self.looks.iter().map(|delay| delay.0).collect(), self.horizon)
     }
 }
 
@@ -280,6 +314,7 @@ mod tests {
         let default = Config::default();
         assert_eq!((loaded.api.listen, loaded.agents.listen), (default.api.listen, default.agents.listen));
         assert_eq!(loaded.metrics.listen, default.metrics.listen);
+        assert_eq!(loaded.reconcile.schedule(), Some(reconcile::Schedule::default()));
         assert_eq!((loaded.drain, loaded.log.filter), (default.drain, default.log.filter));
     }
 

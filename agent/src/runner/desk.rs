@@ -11,6 +11,7 @@ use tradepost_recipe::session::Session;
 use tradepost_recipe::values::{Input, Listing};
 
 use super::chrome::Tab;
+use super::watched::Watched;
 use super::{Cut, Run};
 use crate::journal::Record;
 use crate::platform::files::{self, Lock};
@@ -66,7 +67,8 @@ impl Run {
         let input =
             Input { site_url: account.site_url.clone(), sign_in_name: account.sign_in_name.clone(), listing };
         let observer = Arc::clone(&self.reporter);
-        match Session::new(Arc::clone(&self.site), input, tools.tab.page(), observer) {
+        let page = Watched::page(tools.tab.page(), Arc::clone(&self.guard));
+        match Session::new(Arc::clone(&self.site), input, page, observer) {
             Ok(session) => Ok(Desk { session, tools }),
             Err(failure) => {
                 tools.close(self).await;

@@ -1,6 +1,6 @@
 //! `tradepost accounts …`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::Limit;
 
@@ -23,6 +23,15 @@ pub(crate) enum AccountsCommand {
         /// The agent: id, unique beginning of the id, or name
         agent: String,
     },
+    /// Change what an account does by itself
+    Set {
+        /// Id, unique beginning of the id, or name
+        account: String,
+        /// Post a listing again without asking when looking for a day has proven that its click had no effect, twice at most;
+        /// off: you are asked
+        #[arg(long, value_enum)]
+        auto_republish: Switch,
+    },
     /// Have an account signed in on its agent; you complete what the site asks for
     Login {
         /// Id, unique beginning of the id, or name
@@ -31,6 +40,13 @@ pub(crate) enum AccountsCommand {
         #[arg(long, short)]
         watch: bool,
     },
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Debug, Args)]

@@ -139,6 +139,18 @@ impl Client {
         convert::present(answer.account, "account").map(convert::account)
     }
 
+    /// Says whether absent listings are posted again without asking.
+    pub(crate) async fn set_auto_republish(
+        &self,
+        account: model::Account,
+        on: bool,
+    ) -> Result<model::Account> {
+        let request =
+            v1::UpdateAccountRequest { id: account.id, etag: account.etag, auto_republish: Some(on) };
+        let answer = call!(self, Never, AccountServiceClient.update_account(request))?;
+        convert::present(answer.account, "account").map(convert::account)
+    }
+
     pub(crate) async fn bind_account(
         &self,
         account: model::Account,
@@ -243,6 +255,35 @@ impl Client {
         convert::posting(convert::present(answer.posting, "posting")?)
     }
 
+    /// Up to 1,000 with one call, which makes all of them or none; more go with several calls.
+    pub(crate) async fn create_postings(
+        &self,
+        listings: &[String],
+        account_id: &str,
+        priority: i32,
+        again: bool,
+    ) -> Result<Vec<model::Posting>> {
+        let mut postings = Vec::with_capacity(listings.len());
+        for listings in listings.chunks(1_000) {
+            let requests: Vec<_> = listings
+                .iter()
+                .map(|listing_id| v1::CreatePostingRequest {
+                    request_id: self.request_id(),
+                    listing_id: listing_id.clone(),
+                    account_id: account_id.to_owned(),
+                    priority,
+                    again,
+                })
+                .collect();
+            let request = v1::BatchCreatePostingsRequest { requests };
+            let answer = call!(self, Harmless, PostingServiceClient.batch_create_postings(request))?;
+            for posting in answer.postings {
+                postings.push(convert::posting(posting)?);
+            }
+        }
+        Ok(postings)
+    }
+
     pub(crate) async fn list_postings(
         &self,
         limit: usize,
@@ -291,6 +332,19 @@ impl Client {
         let request = v1::ResolvePostingRequest { id, finding: Some(finding) };
         let answer = call!(self, Never, PostingServiceClient.resolve_posting(request))?;
         convert::posting(convert::present(answer.posting, "posting")?)
+    }
+
+    /// Has the agent look as soon as it can.
+    pub(crate) async fn request_look(&self, id: String) -> Result<model::Posting> {
+        let answer = call!(self, Harmless, PostingServiceClient.request_look(v1::RequestLookRequest { id }))?;
+        convert::posting(convert::present(answer.posting, "posting")?)
+    }
+
+    /// What the looks for a posting's listing saw, oldest first.
+    pub(crate) async fn list_looks(&self, posting_id: String) -> Result<Vec<model::Look>> {
+        let answer =
+            call!(self, Harmless, PostingServiceClient.list_looks(v1::ListLooksRequest { posting_id }))?;
+        Ok(answer.looks.into_iter().map(convert::look).collect())
     }
 
     /// The proof of publication; none before it.

@@ -70,8 +70,18 @@ pub(super) fn enrolment_token(message: v1::CreateEnrolmentTokenResponse) -> mode
 }
 
 pub(super) fn account(message: v1::Account) -> model::Account {
-    let v1::Account { id, name, site, site_url, sign_in_name, currency_code, agent_id, created_at, etag } =
-        message;
+    let v1::Account {
+        id,
+        name,
+        site,
+        site_url,
+        sign_in_name,
+        currency_code,
+        agent_id,
+        created_at,
+        etag,
+        auto_republish,
+    } = message;
     model::Account {
         id,
         name,
@@ -82,6 +92,27 @@ pub(super) fn account(message: v1::Account) -> model::Account {
         agent_id,
         created_at: time(created_at),
         etag,
+        auto_republish,
+    }
+}
+
+pub(super) fn look(message: v1::Look) -> model::Look {
+    let v1::Look { seq, generation, job_id, at, whole, total, before, known_seen, new_items, verdict } =
+        message;
+    model::Look {
+        seq,
+        generation,
+        job_id,
+        at: time(at),
+        whole,
+        total,
+        before,
+        known_seen,
+        new_items: new_items
+            .into_iter()
+            .map(|v1::NewItem { item_id, url, matches }| model::NewItem { item_id, url, matches })
+            .collect(),
+        verdict,
     }
 }
 
@@ -248,6 +279,11 @@ pub(super) fn receipt(message: v1::Receipt) -> model::Receipt {
         agent_id,
         prepare_ms,
         confirm_ms,
+        witness,
+        new_item_ids,
+        count_after,
+        permit_ms,
+        resolution,
     } = message;
     model::Receipt {
         item: published.map(item),
@@ -268,7 +304,21 @@ pub(super) fn receipt(message: v1::Receipt) -> model::Receipt {
         recipe,
         agent_id,
         prepare_ms,
+        permit_ms,
         confirm_ms,
+        witness: match witness.as_str() {
+            "look" => model::Witness::Look,
+            "person" => model::Witness::Person,
+            _ => model::Witness::Run,
+        },
+        new_item_ids,
+        count_after,
+        resolution: resolution.map(|v1::Resolution { by, at, looks, question }| model::Resolution {
+            by,
+            at: time(at),
+            looks,
+            question,
+        }),
     }
 }
 

@@ -7,7 +7,7 @@ use tradepost_domain::job::State;
 
 use super::{find, tell_rest, watch};
 use crate::args::Format;
-use crate::args::accounts::{AccountsCommand, AddAccount};
+use crate::args::accounts::{AccountsCommand, AddAccount, Switch};
 use crate::client::Client;
 use crate::error::{Exit, Result};
 use crate::model::{Account, NewAccount};
@@ -36,6 +36,11 @@ pub(super) async fn run(command: AccountsCommand, client: &Client, output: &Outp
             let bound = client.bind_account(account, agent.id).await?;
             output.message(&format!("Account {:?} is bound to agent {:?}.", bound.name, agent.name));
             show(client, output, &bound).await?;
+        }
+        AccountsCommand::Set { account, auto_republish } => {
+            let account = find::account(client, &account).await?;
+            let changed = client.set_auto_republish(account, auto_republish == Switch::On).await?;
+            show(client, output, &changed).await?;
         }
         AccountsCommand::Login { account, watch } => {
             let account = find::account(client, &account).await?;
@@ -137,6 +142,8 @@ async fn show(client: &Client, output: &Output, account: &Account) -> Result<()>
             .await
             .map_or_else(|_| id.to_owned(), |agent| format!("{} ({id})", agent.name)),
     };
+    let when_absent =
+        if account.auto_republish { "posted again by itself, twice at most" } else { "you are asked" };
     output.one(account, &account.id, || {
         text::record(
             output,
@@ -148,6 +155,7 @@ async fn show(client: &Client, output: &Output, account: &Account) -> Result<()>
                 ("signs in as", account.sign_in_name.clone()),
                 ("currency", account.currency_code.clone()),
                 ("agent", agent),
+                ("when absent", when_absent.to_owned()),
                 ("added", text::absolute(account.created_at)),
             ],
         )

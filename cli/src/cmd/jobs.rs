@@ -73,6 +73,12 @@ impl Runs {
     }
 }
 
+/// A file's name from an evidence's: names come from agents, and nothing leaves the folder.
+pub(super) fn file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    name.trim_start_matches('.').chars().map(plain).collect()
+}
+
 async fn save_evidence(
     client: &Client,
     output: &Output,
@@ -81,14 +87,7 @@ async fn save_evidence(
     runs: &Runs,
 ) -> Result<()> {
     for file in files {
-        // Names come from agents: nothing leaves the folder.
-        let name: String = file
-            .name
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
-            .collect();
-        let path =
-            folder.join(format!("run{}_{}", runs.number(file.run_lease), name.trim_start_matches('.')));
+        let path = folder.join(format!("run{}_{}", runs.number(file.run_lease), file_name(&file.name)));
         let content = client.download_evidence(file).await?;
         write_private(&path, &content)?;
         output.message(&format!("Saved {}", path.display()));

@@ -52,6 +52,11 @@ pub(crate) fn size(bytes: i64) -> String {
     indicatif::BinaryBytes(u64::try_from(bytes).unwrap_or(0)).to_string()
 }
 
+/// A number of things: `1 look`, `3 looks`.
+pub(crate) fn count(number: u32, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
 /// A text shortened to one line of `most` characters.
 pub(crate) fn short(text: &str, most: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");

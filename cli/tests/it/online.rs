@@ -320,8 +320,29 @@ async fn a_receipt_without_a_read_back_says_why() {
         assert!(receipt.contains(wanted), "{receipt}");
         assert!(!receipt.contains("took") && !receipt.contains("0 of 0"), "{receipt}");
     }
-    let told = run(&home, &["postings", "resolve", POSTING]).fails(2);
-    assert!(told.contains("--published ITEM_ID --url URL\n") && told.contains("--not-published\n"), "{told}");
+    let shown = run(&home, &["postings", "receipt", POSTING]).ok();
+    assert!(shown.contains("ada@example.com") && shown.contains("after 2 looks"), "{shown}");
+    assert!(shown.contains("3 before the click, 4 after; new: 4711"), "{shown}");
+    assert!(shown.contains("the reply was lost"), "{shown}");
+    let evidence = home.path().join("evidence");
+    let save = ["postings", "resolve", POSTING, "--save", &evidence.display().to_string()];
+    let told = run(&home, &save).fails(2);
+    for wanted in [
+        "1 ",
+        "4 (before: 3)",
+        "4711 https://sandbox.example/item/4711 (another title or price)",
+        "What to check by hand",
+        "Desk lamp",
+    ] {
+        assert!(told.contains(wanted), "{wanted} is missing in {told}");
+    }
+    let saved: Vec<_> =
+        std::fs::read_dir(&evidence).expect("made").flatten().map(|file| file.file_name()).collect();
+    assert!(
+        saved.len() == 2 && saved.iter().all(|name| told.contains(&*name.to_string_lossy())),
+        "{saved:?} {told}"
+    );
+    assert!(told.contains("--published URL\n") && told.contains("--not-published\n"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

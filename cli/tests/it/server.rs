@@ -290,6 +290,16 @@ impl v1::account_service_server::AccountService for Fake {
         Err(unscripted())
     }
 
+    async fn update_account(
+        &self,
+        request: Request<v1::UpdateAccountRequest>,
+    ) -> Answer<v1::UpdateAccountResponse> {
+        self.check(&request)?;
+        let auto_republish = request.into_inner().auto_republish.unwrap_or_default();
+        let account = v1::Account { auto_republish, ..Self::account() };
+        Ok(Response::new(v1::UpdateAccountResponse { account: Some(account) }))
+    }
+
     async fn login_account(
         &self,
         request: Request<v1::LoginAccountRequest>,

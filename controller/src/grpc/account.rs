@@ -1,7 +1,7 @@
 //! AccountService.
 
 use tonic::{Request, Response, Status, async_trait};
-use tradepost_domain::account::NewAccount;
+use tradepost_domain::account::{NewAccount, WhenAbsent};
 use tradepost_domain::field::Violations;
 use tradepost_proto::v1::account_service_server::AccountService;
 use tradepost_proto::{convert, v1};
@@ -64,6 +64,23 @@ impl AccountService for Api {
         let (id, agent) = checked(violations, id.zip(agent))?;
         let account = self.core.bind_account(&caller, id, agent, version).await.map_err(status::from)?;
         Ok(Response::new(v1::BindAccountResponse { account: Some(account.into()) }))
+    }
+
+    async fn update_account(
+        &self,
+        request: Request<v1::UpdateAccountRequest>,
+    ) -> Result<Response<v1::UpdateAccountResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::UpdateAccountRequest { id, etag, auto_republish } = request.into_inner();
+        let mut violations = Violations::new();
+        let id = convert::id(&mut violations, "id", &id);
+        let version = convert::version(&mut violations, &etag);
+        let id = checked(violations, id)?;
+        let when_absent =
+            auto_republish.map(|again| if again { WhenAbsent::PostAgain } else { WhenAbsent::Ask });
+        let account =
+            self.core.update_account(&caller, id, when_absent, version).await.map_err(status::from)?;
+        Ok(Response::new(v1::UpdateAccountResponse { account: Some(account.into()) }))
     }
 
     async fn login_account(

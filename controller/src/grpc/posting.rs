@@ -1,7 +1,7 @@
 //! PostingService.
 
 use tonic::{Request, Response, Status, async_trait};
-use tradepost_domain::field::Violations;
+use tradepost_domain::field::{Violation, Violations};
 use tradepost_domain::id::PostingId;
 use tradepost_domain::posting::Posting;
 use tradepost_proto::v1::posting_service_server::PostingService;
@@ -27,16 +27,30 @@ impl PostingService for Api {
         request: Request<v1::CreatePostingRequest>,
     ) -> Result<Response<v1::CreatePostingResponse>, Status> {
         let caller = caller(&request)?;
-        let v1::CreatePostingRequest { request_id, listing_id, account_id, priority, again } =
-            request.into_inner();
         let mut violations = Violations::new();
-        let request_id = convert::request_id(&mut violations, &request_id);
-        let listing = convert::id(&mut violations, "listing_id", &listing_id);
-        let account = convert::id(&mut violations, "account_id", &account_id);
-        let ((request, listing), account) = checked(violations, request_id.zip(listing).zip(account))?;
-        let new = NewPosting { request, listing, account, priority, again };
-        let posting = self.core.create_posting(&caller, new).await.map_err(status::from)?;
-        Ok(Response::new(v1::CreatePostingResponse { posting: self.show(posting).await? }))
+        let new = new_posting(&mut violations, "", request.into_inner());
+        let new = checked(violations, new)?;
+        let created = self.core.create_posting(&caller, new).await.map_err(status::from)?;
+        Ok(Response::new(v1::CreatePostingResponse { posting: Some(waiting(created)) }))
+    }
+
+    async fn batch_create_postings(
+        &self,
+        request: Request<v1::BatchCreatePostingsRequest>,
+    ) -> Result<Response<v1::BatchCreatePostingsResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::BatchCreatePostingsRequest { requests } = request.into_inner();
+        let mut violations = Violations::new();
+        let new: Vec<_> = requests
+            .into_iter()
+            .enumerate()
+            .map(|(at, one)| new_posting(&mut violations, &format!("requests[{at}]."), one))
+            .collect();
+        let new = checked(violations, new.into_iter().collect::<Option<Vec<_>>>())?;
+        let created = self.core.create_postings(&caller, &new).await.map_err(status::from)?;
+        Ok(Response::new(v1::BatchCreatePostingsResponse {
+            postings: created.into_iter().map(waiting).collect(),
+        }))
     }
 
     async fn get_posting(
@@ -124,6 +138,26 @@ impl PostingService for Api {
         Ok(Response::new(v1::ResolvePostingResponse { posting: self.show(posting).await? }))
     }
 
+    async fn request_look(
+        &self,
+        request: Request<v1::RequestLookRequest>,
+    ) -> Result<Response<v1::RequestLookResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::RequestLookRequest { id } = request.into_inner();
+        let posting = self.core.request_look(&caller, posting_id("id", &id)?).await.map_err(status::from)?;
+        Ok(Response::new(v1::RequestLookResponse { posting: self.show(posting).await? }))
+    }
+
+    async fn list_looks(
+        &self,
+        request: Request<v1::ListLooksRequest>,
+    ) -> Result<Response<v1::ListLooksResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::ListLooksRequest { posting_id: id } = request.into_inner();
+        let looks = self.core.looks(&caller, posting_id("posting_id", &id)?).await.map_err(status::from)?;
+        Ok(Response::new(v1::ListLooksResponse { looks: looks.into_iter().map(Into::into).collect() }))
+    }
+
     async fn get_receipt(
         &self,
         request: Request<v1::GetReceiptRequest>,
@@ -134,6 +168,27 @@ impl PostingService for Api {
             self.core.receipt(&caller, posting_id("posting_id", &id)?).await.map_err(status::from)?;
         Ok(Response::new(v1::GetReceiptResponse { receipt: Some(receipt.into()) }))
     }
+}
+
+fn waiting((posting, waits): (Posting, String)) -> v1::Posting {
+    v1::Posting::waiting(posting, waits)
+}
+
+/// A request for a posting; `place` goes before the names of its fields.
+fn new_posting(
+    violations: &mut Violations,
+    place: &str,
+    message: v1::CreatePostingRequest,
+) -> Option<NewPosting> {
+    let v1::CreatePostingRequest { request_id, listing_id, account_id, priority, again } = message;
+    let mut own = Violations::new();
+    let request = convert::request_id(&mut own, &request_id);
+    let listing = convert::id(&mut own, "listing_id", &listing_id);
+    let account = convert::id(&mut own, "account_id", &account_id);
+    for Violation { field, description } in own.0 {
+        violations.push(format!("{place}{field}"), description);
+    }
+    Some(NewPosting { request: request?, listing: listing?, account: account?, priority, again })
 }
 
 fn posting_id(field: &str, text: &str) -> Result<PostingId, Status> {

@@ -1,6 +1,6 @@
 //! Marketplace accounts.
 
-use tradepost_domain::account::{Account, NewAccount};
+use tradepost_domain::account::{Account, NewAccount, WhenAbsent};
 use tradepost_domain::agent::Agent;
 use tradepost_domain::id::{AccountId, AgentId, JobId, RequestId, Version};
 use tradepost_domain::job::{self, Job};
@@ -42,6 +42,7 @@ impl Core {
             sign_in_name,
             currency,
             agent,
+            when_absent: WhenAbsent::Ask,
             created_at: self.now(),
             version: Version(1),
         };
@@ -72,6 +73,9 @@ impl Core {
         for _ in 0..TRIES {
             let account = self.account(caller, id).await?;
             let at = version.unwrap_or(account.version);
+            if let Some(earlier) = account.agent.filter(|earlier| *earlier != agent) {
+                self.leaves_agent(earlier, id).await?;
+            }
             match self.store.bind_account(caller.workspace, id, agent, at, self.now()).await {
                 Err(StoreError::Stale) if version.is_some() => {
                     let message = "the account was changed since you read it; read it again";
@@ -79,6 +83,30 @@ impl Core {
                 }
                 Err(StoreError::Stale) => {}
                 bound => return Ok(bound?),
+            }
+        }
+        Err(Error::contention())
+    }
+
+    /// Settles what happens to listings of the account that are proven absent; at `version` if given.
+    pub async fn update_account(
+        &self,
+        caller: &Caller,
+        id: AccountId,
+        when_absent: Option<WhenAbsent>,
+        version: Option<Version>,
+    ) -> Result<Account> {
+        for _ in 0..TRIES {
+            let account = self.account(caller, id).await?;
+            let Some(wanted) = when_absent else { return Ok(account) };
+            let at = version.unwrap_or(account.version);
+            match self.store.set_when_absent(caller.workspace, id, wanted, at, self.now()).await {
+                Err(StoreError::Stale) if version.is_some() => {
+                    let message = "the account was changed since you read it; read it again";
+                    return Err(Error::new(Reason::EtagStale, message));
+                }
+                Err(StoreError::Stale) => {}
+                changed => return Ok(changed?),
             }
         }
         Err(Error::contention())

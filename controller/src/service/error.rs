@@ -119,6 +119,8 @@ reasons! {
     FormChanged = "FORM_CHANGED", FailedPrecondition;
     /// Another permit than the intent's.
     PermitMismatch = "PERMIT_MISMATCH", FailedPrecondition;
+    /// The agent's numbers cannot come from this database.
+    AgentAhead = "AGENT_AHEAD", FailedPrecondition;
     /// The run is not the job's present one.
     StaleRun = "STALE_RUN", Aborted;
     /// The etag is old.
@@ -193,6 +195,22 @@ impl Error {
     #[must_use]
     pub fn because(mut self, source: impl Into<Source>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// The same, about a part of the request: its place goes before the fields, or before the sentence.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        if self.fields.is_empty() {
+            self.message = format!("{place}: {}", self.message);
+        } else {
+            let before = Violations(self.fields.clone()).to_string();
+            for violation in &mut self.fields {
+                violation.field = format!("{place}.{}", violation.field);
+            }
+            let after = Violations(self.fields.clone()).to_string();
+            self.message = self.message.replace(&before, &after);
+        }
         self
     }
 

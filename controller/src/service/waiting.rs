@@ -56,19 +56,29 @@ impl Core {
             }
             State::NeedsHuman => person(posting),
             State::Running if job.cancel_requested => String::from("the agent to end the run"),
-            State::Queued => match self.unsettled(posting).await? {
-                Some(other) => format!(
-                    "the posting {other} of this account to be settled: its click may have been sent, and looking tells \
-                     what became of it"
-                ),
-                None => queued(job, agent, now),
-            },
+            State::Queued => self.queued_for(job, agent, self.unsettled(posting).await?),
             State::Running | State::Published | State::Failed | State::Cancelled => String::new(),
         })
     }
 }
 
 impl Core {
+    /// What a queued publish job waits for; `unsettled` is a posting of its account whose click's fate is open.
+    pub(super) fn queued_for(
+        &self,
+        job: &Job,
+        agent: Option<&Agent>,
+        unsettled: Option<PostingId>,
+    ) -> String {
+        match unsettled {
+            Some(other) => format!(
+                "the posting {other} of this account to be settled: its click may have been sent, and looking tells \
+                 what became of it"
+            ),
+            None => queued(job, agent, self.now()),
+        }
+    }
+
     /// A posting of the same account whose click's fate is open: until it is known, nothing else is published there.
     async fn unsettled(&self, posting: &Posting) -> Result<Option<PostingId>> {
         let filter = PostingFilter { state: Some(State::Uncertain), account: Some(posting.account) };

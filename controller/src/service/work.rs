@@ -58,13 +58,30 @@ impl Core {
     where
         F: Fn(&Publication, Timestamp) -> Result<Option<Decision>> + Send + Sync,
     {
+        self.decide_from(None, workspace, posting, choose).await
+    }
+
+    /// The same, on a first guess: a publication that was read a moment ago.
+    pub async fn decide_from<F>(
+        &self,
+        mut guess: Option<Publication>,
+        workspace: WorkspaceId,
+        posting: PostingId,
+        choose: F,
+    ) -> Result<Publication>
+    where
+        F: Fn(&Publication, Timestamp) -> Result<Option<Decision>> + Send + Sync,
+    {
         let mut guarded = false;
         for _ in 0..TRIES {
-            let before = self
-                .store
-                .find_publication(workspace, posting)
-                .await?
-                .ok_or_else(|| Error::not_found(Reason::PostingNotFound, "posting", posting))?;
+            let before = match guess.take() {
+                Some(guess) => guess,
+                None => self
+                    .store
+                    .find_publication(workspace, posting)
+                    .await?
+                    .ok_or_else(|| Error::not_found(Reason::PostingNotFound, "posting", posting))?,
+            };
             let now = self.now();
             let Some(decision) = choose(&before, now)? else { return Ok(before) };
             guarded = decision.guard.is_some();
@@ -111,9 +128,15 @@ impl Core {
 
     /// Applies an event to a job of any kind: publish jobs change together with their publication.
     pub async fn apply(&self, job: &Job, event: job::Event) -> Result<()> {
+        self.apply_from(None, job, event).await
+    }
+
+    /// The same, on a first guess of the publication.
+    pub async fn apply_from(&self, guess: Option<Publication>, job: &Job, event: job::Event) -> Result<()> {
         match (job.kind, job.posting) {
             (job::Kind::Publish, Some(posting)) => {
-                self.decide(job.workspace, posting, |_, _| Ok(Some(event.clone().into()))).await.map(drop)
+                let choose = |_: &Publication, _| Ok(Some(event.clone().into()));
+                self.decide_from(guess, job.workspace, posting, choose).await.map(drop)
             }
             _ => self.decide_job(job.workspace, job.id, |_, _| Ok(Some(event.clone()))).await.map(drop),
         }
@@ -139,8 +162,8 @@ impl Core {
                     change.events.push(intent_event(&fresh, &after));
                     change.new_intents.push(*fresh);
                 }
-                Effect::LookAfter(delay) => {
-                    let look = self.look_job(&after.job, &ended, now + delay, now);
+                Effect::Look => {
+                    let look = self.look_job(&after.job, &ended, now + self.looks.first(), now);
                     change.events.push(job_event(&look));
                     change.new_jobs.push(look);
                 }

@@ -5,6 +5,9 @@
 mod access;
 mod agent;
 mod input;
+mod looks;
 mod recovery;
+mod restore;
 mod system;
+mod timekeeping;
 mod work;

@@ -15,6 +15,7 @@ pub mod event;
 pub mod failure;
 pub mod fence;
 pub mod field;
+pub mod fleet;
 pub mod id;
 pub mod invariant;
 pub mod job;

@@ -263,6 +263,12 @@ impl Intent {
         Self { reason: Some(reason), ..self.becomes(state, now) }
     }
 
+    /// Whether the open permit is the answer to this very request of this run.
+    pub fn was_given_for(&self, request: &str, run_lease: RunLease) -> bool {
+        let same = |given: &Permit| given.request == request && given.run_lease == run_lease;
+        self.state.holds_account() && self.permit.as_ref().is_some_and(same)
+    }
+
     fn owns(&self, permit: PermitId) -> Result<(), Rejected> {
         let owned = self.permit.as_ref().is_some_and(|held| held.id == permit);
         if owned { Ok(()) } else { Err(Rejected::OtherPermit) }
@@ -342,10 +348,9 @@ fn arm(intent: &Intent, event: Event, now: Timestamp) -> Result<Intent, Rejected
             let permit = Permit { id: permit, request, run_lease, epoch, armed_at: now, report_by };
             Ok(Intent { permit: Some(permit), ..intent.becomes(State::Armed, now) })
         }
-        // A repeated request whose answer was lost: the same permit, and its life is not prolonged.
-        (State::Armed, Some(given)) if given.request == request && given.run_lease == run_lease => {
-            Ok(intent.clone())
-        }
+        // A repeated request whose answer was lost: the same permit, and its life is not prolonged. Where the report is
+        // overdue meanwhile, the agent learns which permit it can prove unused.
+        _ if intent.was_given_for(&request, run_lease) => Ok(intent.clone()),
         _ => Err(Rejected::State(intent.state)),
     }
 }
@@ -490,5 +495,17 @@ mod tests {
         assert_eq!(armed.permit, again.permit);
         let overdue = step(&again, Event::ReportOverdue, now + Duration::from_secs(60)).expect("overdue");
         assert_eq!(overdue.state, State::Unknown);
+        // The agent was away for longer than that, and asks again: it must learn which permit it never used.
+        let late = step(&overdue, ask(12), now + Duration::from_secs(90)).expect("still the same answer");
+        assert_eq!((late.state, &late.permit), (State::Unknown, &armed.permit));
+        let other = Event::Arm {
+            permit: PermitId(Uuid::from_u128(13)),
+            request: "r2".into(),
+            run_lease: RunLease(5),
+            epoch: SessionEpoch(3),
+            baseline_hash: baseline_hash(&["a".into()]),
+            fingerprint: "f".into(),
+        };
+        assert_eq!(step(&overdue, other, now), Err(Rejected::State(State::Unknown)));
     }
 }

@@ -14,7 +14,7 @@ use tradepost_domain::id::{
 use tradepost_domain::invariant::{self, Waiting};
 use tradepost_domain::posting::{self, Posting, Publication};
 use tradepost_domain::publish::{self, Intent, Looks, Permit, PublishedItem, baseline_hash};
-use tradepost_domain::reconcile::{self, CLEAN_LOOKS, HORIZON, Look, SCHEDULE, SeenItem};
+use tradepost_domain::reconcile::{self, CLEAN_LOOKS, HORIZON, Look, SCHEDULE, Schedule, SeenItem};
 use tradepost_domain::time::Timestamp;
 use tradepost_domain::{job, retry};
 use uuid::Uuid;
@@ -137,14 +137,20 @@ fn step(row: Row, event: Event) -> Option<Stepped> {
     let (event, planned) = match event {
         Event::Looked(seen, matching, whole, old) => {
             let begun = if old { NOW - HORIZON } else { NOW };
-            let (event, next) = reconcile::judge(&before.intent, &look_of(seen, matching, whole), begun, NOW);
+            let (event, next) = reconcile::judge(
+                &before.intent,
+                &look_of(seen, matching, whole),
+                &Schedule::default(),
+                begun,
+                NOW,
+            );
             (posting::Event::Intent(event), u8::from(next.is_some()))
         }
         event => (publication_event(event)?, 0),
     };
     let (after, effects) = posting::step(&before, event, IntentId(Uuid::nil()), NOW).ok()?;
     let renewed = effects.iter().any(|effect| matches!(effect, posting::Effect::NewGeneration { .. }));
-    let first = effects.iter().filter(|effect| matches!(effect, posting::Effect::LookAfter(_))).count();
+    let first = effects.iter().filter(|effect| matches!(effect, posting::Effect::Look)).count();
     let mut next = row_of(&after);
     next.intent = if renewed { 0 } else { row.intent };
     Some(Stepped { row: next, renewed, looks: planned + u8::from(first > 0) })

@@ -93,6 +93,23 @@ pub(crate) async fn claim_jobs(
     .await?)
 }
 
+/// The queued postings of claimed publish jobs are being worked on; returns the jobs whose postings changed.
+pub(crate) async fn show_running(conn: &mut Conn, jobs: &[JobId], now: Time) -> Result<Vec<JobId>, Fault> {
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let jobs: Vec<Uuid> = jobs.iter().map(|job| job.0).collect();
+    let shown = sqlx::query_scalar!(
+        r#"UPDATE postings SET state = 'running', updated_at = $2, version = version + 1
+           WHERE job_id = ANY($1) AND state = 'queued' RETURNING job_id AS "job!: Uuid""#,
+        &jobs,
+        now,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(shown.into_iter().map(JobId).collect())
+}
+
 /// Extends the leases of those runs that are current, and returns them.
 pub(crate) async fn extend_leases(
     conn: &mut Conn,
@@ -167,24 +184,33 @@ pub(crate) async fn next_run_after(
 
 /// Appends the events of one workspace.
 pub(crate) async fn insert_events(conn: &mut Conn, events: &[Appended<'_>], now: Time) -> Result<(), Fault> {
-    let subjects = || events.iter().map(|appended| appended.event.subject);
-    let workspaces: Vec<Uuid> = events.iter().map(|appended| appended.event.workspace.0).collect();
-    let seqs: Vec<i64> = events.iter().map(|appended| appended.seq).collect();
-    let kinds: Vec<String> = events.iter().map(|appended| appended.event.kind.name().to_owned()).collect();
+    let events: Vec<_> =
+        events.iter().map(|&Appended { seq, event }| (now, Appended { seq, event })).collect();
+    insert_events_at(conn, &events).await
+}
+
+/// Appends events, each with its time.
+pub(crate) async fn insert_events_at(conn: &mut Conn, events: &[(Time, Appended<'_>)]) -> Result<(), Fault> {
+    let subjects = || events.iter().map(|(_, appended)| appended.event.subject);
+    let workspaces: Vec<Uuid> = events.iter().map(|(_, appended)| appended.event.workspace.0).collect();
+    let seqs: Vec<i64> = events.iter().map(|(_, appended)| appended.seq).collect();
+    let times: Vec<Time> = events.iter().map(|(time, _)| *time).collect();
+    let kinds: Vec<String> =
+        events.iter().map(|(_, appended)| appended.event.kind.name().to_owned()).collect();
     let accounts: Vec<Option<Uuid>> = subjects().map(|subject| subject.account.map(|id| id.0)).collect();
     let listings: Vec<Option<Uuid>> = subjects().map(|subject| subject.listing.map(|id| id.0)).collect();
     let postings: Vec<Option<Uuid>> = subjects().map(|subject| subject.posting.map(|id| id.0)).collect();
     let jobs: Vec<Option<Uuid>> = subjects().map(|subject| subject.job.map(|id| id.0)).collect();
     let agents: Vec<Option<Uuid>> = subjects().map(|subject| subject.agent.map(|id| id.0)).collect();
-    let data: Vec<Value> = events.iter().map(|appended| appended.event.data.clone()).collect();
+    let data: Vec<Value> = events.iter().map(|(_, appended)| appended.event.data.clone()).collect();
     sqlx::query!(
         "INSERT INTO events
              (workspace_id, seq, stored_at, kind, account_id, listing_id, posting_id, job_id, agent_id, data)
-         SELECT w, s, $10, k, c, l, p, j, a, d
-         FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
-                     $9::jsonb[]) AS e (w, s, k, c, l, p, j, a, d)",
+         SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[], $5::uuid[], $6::uuid[],
+                              $7::uuid[], $8::uuid[], $9::uuid[], $10::jsonb[])",
         &workspaces,
         &seqs,
+        &times as &[Time],
         &kinds,
         &accounts as &[Option<Uuid>],
         &listings as &[Option<Uuid>],
@@ -192,7 +218,6 @@ pub(crate) async fn insert_events(conn: &mut Conn, events: &[Appended<'_>], now:
         &jobs as &[Option<Uuid>],
         &agents as &[Option<Uuid>],
         &data,
-        now,
     )
     .execute(conn)
     .await?;
@@ -236,4 +261,22 @@ pub(crate) async fn insert_steps(
     )
     .fetch_all(conn)
     .await?)
+}
+
+/// The newest run lease given out.
+pub(crate) async fn newest_lease(conn: &mut Conn) -> Result<RunLease, Fault> {
+    let newest = sqlx::query_scalar!(
+        r#"SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS "value!" FROM run_leases"#
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    Ok(RunLease(newest))
+}
+
+/// Later run leases are greater than `above`.
+pub(crate) async fn raise_leases(conn: &mut Conn, above: RunLease) -> Result<(), Fault> {
+    sqlx::query_scalar!("SELECT setval('run_leases', greatest($1, last_value)) FROM run_leases", above.0)
+        .fetch_one(&mut *conn)
+        .await?;
+    Ok(())
 }

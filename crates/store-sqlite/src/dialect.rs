@@ -100,6 +100,25 @@ async fn lease(conn: &mut Conn, id: Uuid, agent: AgentId, now: Time, until: Time
     .await?)
 }
 
+/// The queued postings of claimed publish jobs are being worked on; returns the jobs whose postings changed.
+pub(crate) async fn show_running(conn: &mut Conn, jobs: &[JobId], now: Time) -> Result<Vec<JobId>, Fault> {
+    let mut shown = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let updated = sqlx::query!(
+            "UPDATE postings SET state = 'running', updated_at = $2, version = version + 1
+             WHERE job_id = $1 AND state = 'queued'",
+            job.0,
+            now,
+        )
+        .execute(&mut *conn)
+        .await?;
+        if updated.rows_affected() == 1 {
+            shown.push(*job);
+        }
+    }
+    Ok(shown)
+}
+
 /// Extends the leases of those runs that are current, and returns them.
 pub(crate) async fn extend_leases(
     conn: &mut Conn,
@@ -229,4 +248,20 @@ pub(crate) async fn insert_steps(
         }
     }
     Ok(fresh)
+}
+
+/// The newest run lease given out.
+pub(crate) async fn newest_lease(conn: &mut Conn) -> Result<RunLease, Fault> {
+    let newest = sqlx::query_scalar!(r#"SELECT value AS "value!" FROM counters WHERE name = 'run_leases'"#)
+        .fetch_one(&mut *conn)
+        .await?;
+    Ok(RunLease(newest))
+}
+
+/// Later run leases are greater than `above`.
+pub(crate) async fn raise_leases(conn: &mut Conn, above: RunLease) -> Result<(), Fault> {
+    sqlx::query!("UPDATE counters SET value = $1 WHERE name = 'run_leases' AND value < $1", above.0)
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
 }

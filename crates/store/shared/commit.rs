@@ -1,7 +1,7 @@
 //! [`Change`]: everything or nothing.
 //!
 //! The order holds the foreign keys at each statement and is the lock order on PostgreSQL: the guard (agents), listings,
-//! new rows (postings, intents), jobs, new jobs, intents, postings, the receipt, and last the feed.
+//! new rows (postings, intents), jobs, new jobs, intents, postings, the receipt, the look, and last the feed.
 
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::posting::Posting;
@@ -10,12 +10,13 @@ use tradepost_domain::time::Timestamp;
 use tradepost_store::{Change, ChangeReceipt, Error, Hint};
 
 use super::rows::{failure_value, unstorable};
-use super::{Fault, Tx};
+use super::{Fault, Tx, looks};
 use crate::backend::Conn;
 use crate::dialect;
 use crate::time::Time;
 
-pub(super) async fn apply(mut tx: Tx<'_>, change: Change, now: Timestamp) -> Result<(), Fault> {
+pub(crate) async fn apply(mut tx: Tx<'_>, change: Change, now: Timestamp) -> Result<(), Fault> {
+    let hints = hints(&change);
     let Change {
         guard,
         mut jobs,
@@ -25,6 +26,7 @@ pub(super) async fn apply(mut tx: Tx<'_>, change: Change, now: Timestamp) -> Res
         new_intents,
         new_postings,
         receipt,
+        look,
         events,
     } = change;
     // Sorted, so that two changes of the same rows queue up instead of blocking each other.
@@ -57,14 +59,26 @@ pub(super) async fn apply(mut tx: Tx<'_>, change: Change, now: Timestamp) -> Res
     if let Some(receipt) = receipt {
         insert_receipt(tx.conn, &receipt, now).await?;
     }
-    for job in jobs.iter().chain(&new_jobs) {
+    if let Some(look) = look {
+        looks::insert(tx.conn, &look).await?;
+    }
+    tx.hints.extend(hints);
+    tx.append_events(&events, now).await
+}
+
+/// What to give after the change's commit.
+pub(crate) fn hints(change: &Change) -> Vec<Hint> {
+    let mut hints = Vec::new();
+    for job in change.jobs.iter().chain(&change.new_jobs) {
         // A job that went on keeps its account; every other change makes it, or the account's next one, ready.
-        let busy = matches!(job.state, job::State::Leased | job::State::Running);
-        if !busy || job.cancel_requested {
-            tx.hints.push(Hint::Agent(job.agent));
+        if !matches!(job.state, job::State::Leased | job::State::Running) {
+            hints.push(Hint::Agent(job.agent));
+        } else if job.cancel_requested {
+            hints.push(Hint::Cancel(job.agent));
         }
     }
-    tx.append_events(&events, now).await
+    hints.dedup();
+    hints
 }
 
 /// A compare-and-set that must have changed its row.

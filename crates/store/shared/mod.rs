@@ -17,22 +17,26 @@
 //! Locks on PostgreSQL are taken in one order: agents, listings, new rows, jobs, intents, postings, and last the
 //! workspace's row (by appending events).
 
-mod accounts;
+pub(crate) mod accounts;
 mod agents;
 mod auth;
-mod commit;
+pub(crate) mod commit;
 mod events;
 mod evidence;
 mod fault;
-mod listings;
+mod fleet;
+pub(crate) mod listings;
+mod looks;
 mod page;
-mod photos;
-mod rows;
-mod steps;
+pub(crate) mod photos;
+pub(crate) mod rows;
+pub(crate) mod runs;
+pub(crate) mod steps;
 mod tx;
 mod work;
 
 pub(crate) use self::fault::{Fault, conflict_of};
 pub(crate) use self::rows::{AgentRow, IntentRow, JobRow, jobs};
+pub(crate) use self::runs::RunRow;
 pub(crate) use self::steps::{duration_micros, status_name};
 pub(crate) use self::tx::{Appended, Tx};

@@ -310,11 +310,11 @@ fn failure(column: &str, row: Uuid, stored: Option<Value>) -> Result<Option<Fail
 }
 
 /// A failure as it is stored.
-pub(super) fn failure_value(failure: Option<&Failure>) -> Result<Option<Value>, Fault> {
+pub(crate) fn failure_value(failure: Option<&Failure>) -> Result<Option<Value>, Fault> {
     failure.map(|failure| serde_json::to_value(failure).map_err(unstorable)).transpose()
 }
 
 /// A value that has no JSON form; a fault of ours.
-pub(super) fn unstorable(error: serde_json::Error) -> Fault {
+pub(crate) fn unstorable(error: serde_json::Error) -> Fault {
     Fault(tradepost_store::Error::Internal(Box::new(error)))
 }

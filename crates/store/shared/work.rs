@@ -11,12 +11,14 @@ use tradepost_domain::posting::{self, Posting, Publication, Receipt};
 use tradepost_domain::publish::Intent;
 use tradepost_domain::time::Timestamp;
 use tradepost_store::{
-    Change, Claim, Cursor, Error, JobFilter, PageRequest, PostingFilter, Slice, Step, StoredStep, Work,
+    Change, Claim, Cursor, Error, JobFilter, PageRequest, PostingFilter, RunSteps, Slice, Step, StoredStep,
+    Work,
 };
 use uuid::Uuid;
 
 use super::rows::{PostingRow, count, intents, jobs, postings};
-use super::{Fault, IntentRow, JobRow, Tx, commit, page, steps};
+use super::runs::runs;
+use super::{Fault, IntentRow, JobRow, RunRow, Tx, page, steps};
 use crate::backend::{Backend, Conn};
 use crate::dialect;
 use crate::time::Time;
@@ -29,7 +31,7 @@ struct StateCount {
 #[async_trait]
 impl Work for Backend {
     async fn commit(&self, change: Change, now: Timestamp) -> Result<(), Error> {
-        self.write(move |tx| Box::pin(commit::apply(tx, change, now))).await
+        self.commit_change(change, now).await
     }
 
     async fn claim_jobs(&self, claim: Claim, now: Timestamp) -> Result<Vec<Job>, Error> {
@@ -68,7 +70,7 @@ impl Work for Backend {
         steps: Vec<Step>,
         now: Timestamp,
     ) -> Result<(), Error> {
-        self.write(move |tx| Box::pin(steps::append(tx, agent, job, run_lease, steps, now))).await
+        self.commit_steps(steps::in_order(RunSteps { agent, job, run_lease, steps }), now).await
     }
 
     async fn list_steps(&self, workspace: WorkspaceId, job: JobId) -> Result<Vec<StoredStep>, Error> {
@@ -163,15 +165,11 @@ impl Work for Backend {
         workspace: WorkspaceId,
         id: PostingId,
     ) -> Result<Option<Publication>, Error> {
-        self.snapshot(async |conn| {
-            let Some(posting) = find_posting(conn, workspace, id).await? else { return Ok(None) };
-            let job = find_job(conn, workspace, posting.job)
-                .await?
-                .ok_or_else(|| Fault::inconsistent("postings.job_id", id, posting.job))?;
-            let intent = find_intent(conn, posting.intent)
-                .await?
-                .ok_or_else(|| Fault::inconsistent("postings.intent_id", id, posting.intent))?;
-            Ok(Some(Publication { posting, job, intent }))
+        self.read(async |conn| {
+            let row = runs!("WHERE p.id = $1 AND p.workspace_id = $2", id.0, workspace.0)
+                .fetch_optional(&mut *conn)
+                .await?;
+            Ok(row.map(RunRow::into_run).transpose()?.and_then(|run| run.publication))
         })
         .await
     }
@@ -416,6 +414,9 @@ async fn claim_jobs(mut tx: Tx<'_>, claim: Claim, now: Timestamp) -> Result<Vec<
     let rows = dialect::claim_jobs(tx.conn, claim, Time(now), until).await?;
     let mut jobs = rows.into_iter().map(JobRow::into_job).collect::<Result<Vec<_>, _>>()?;
     jobs.sort_unstable_by_key(|job| (std::cmp::Reverse(job.priority), job.created_at, job.id));
+    let publishing: Vec<JobId> =
+        jobs.iter().filter(|job| job.kind == job::Kind::Publish).map(|job| job.id).collect();
+    let shown = dialect::show_running(tx.conn, &publishing, Time(now)).await?;
     let mut events = Vec::with_capacity(jobs.len() * 2);
     for job in &jobs {
         let subject = Subject {
@@ -432,23 +433,10 @@ async fn claim_jobs(mut tx: Tx<'_>, claim: Claim, now: Timestamp) -> Result<Vec<
             json!({ "state": job.state.name(), "kind": job.kind.name(), "attempt": job.attempt,
                     "run_lease": run_lease }),
         ));
-        if job.kind == job::Kind::Publish && show_running(tx.conn, job, now).await? {
+        if shown.contains(&job.id) {
             events.push(told(Kind::PostingChanged, json!({ "state": posting::State::Running.name() })));
         }
     }
     tx.append_events(&events, now).await?;
     Ok(jobs)
-}
-
-/// The posting of a claimed publish job is being worked on.
-async fn show_running(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<bool, Fault> {
-    let shown = sqlx::query_scalar!(
-        r#"UPDATE postings SET state = 'running', updated_at = $2, version = version + 1
-           WHERE job_id = $1 AND state = 'queued' RETURNING id AS "id!: Uuid""#,
-        job.id.0,
-        Time(now),
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    Ok(shown.is_some())
 }

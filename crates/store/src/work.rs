@@ -10,6 +10,7 @@ use tradepost_domain::id::{
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::posting::{self, Posting, Publication, Receipt};
 use tradepost_domain::publish::Intent;
+use tradepost_domain::reconcile::LookRecord;
 use tradepost_domain::time::Timestamp;
 
 use crate::{Error, PageRequest, Slice};
@@ -37,8 +38,23 @@ pub struct Change {
     pub new_postings: Vec<Posting>,
     /// A receipt to keep; an intent's first one is kept.
     pub receipt: Option<ChangeReceipt>,
+    /// What a look saw; a repeat of its number changes nothing.
+    pub look: Option<ChangeLook>,
     /// Told in the feed.
     pub events: Vec<NewEvent>,
+}
+
+/// A look with what it belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChangeLook {
+    /// The tenant.
+    pub workspace: WorkspaceId,
+    /// The posting.
+    pub posting: PostingId,
+    /// The intent that was looked for.
+    pub intent: IntentId,
+    /// What was seen.
+    pub look: LookRecord,
 }
 
 /// A receipt with what it belongs to.
@@ -55,7 +71,7 @@ pub struct ChangeReceipt {
 }
 
 /// The stream that must be an agent's newest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EpochGuard {
     /// The agent.
     pub agent: AgentId,
@@ -122,6 +138,19 @@ pub struct Step {
     pub index: u32,
     /// Steps in its phase; 0 when unknown.
     pub total: u32,
+}
+
+/// Step reports of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunSteps {
+    /// The agent that works on it.
+    pub agent: AgentId,
+    /// Its job.
+    pub job: JobId,
+    /// The run.
+    pub run_lease: RunLease,
+    /// The reports.
+    pub steps: Vec<Step>,
 }
 
 /// A step report as stored.

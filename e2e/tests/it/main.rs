@@ -1,5 +1,9 @@
 //! End-to-end tests.
 
 mod bad_input;
+#[cfg(target_os = "linux")]
+mod chaos;
 mod crashes;
 mod main_flow;
+#[cfg(target_os = "linux")]
+mod orphans;

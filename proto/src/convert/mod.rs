@@ -14,6 +14,7 @@ pub mod money;
 pub mod photo;
 pub mod posting;
 pub mod reconcile;
+pub mod recount;
 pub mod time;
 
 use std::str::FromStr;

@@ -27,6 +27,23 @@ impl v1::posting_service_server::PostingService for Fake {
         Ok(Response::new(v1::CreatePostingResponse { posting: Some(self.posting()) }))
     }
 
+    async fn batch_create_postings(
+        &self,
+        request: Request<v1::BatchCreatePostingsRequest>,
+    ) -> Answer<v1::BatchCreatePostingsResponse> {
+        self.check(&request)?;
+        let requests = request.into_inner().requests;
+        let postings = requests
+            .into_iter()
+            .map(|one| v1::Posting {
+                listing_id: one.listing_id,
+                account_id: one.account_id,
+                ..self.posting()
+            })
+            .collect();
+        Ok(Response::new(v1::BatchCreatePostingsResponse { postings }))
+    }
+
     async fn get_posting(&self, request: Request<v1::GetPostingRequest>) -> Answer<v1::GetPostingResponse> {
         self.check(&request)?;
         Ok(Response::new(v1::GetPostingResponse { posting: Some(self.posting()) }))
@@ -61,6 +78,35 @@ impl v1::posting_service_server::PostingService for Fake {
         Err(unscripted())
     }
 
+    async fn request_look(
+        &self,
+        request: Request<v1::RequestLookRequest>,
+    ) -> Answer<v1::RequestLookResponse> {
+        self.check(&request)?;
+        Ok(Response::new(v1::RequestLookResponse { posting: Some(self.posting()) }))
+    }
+
+    async fn list_looks(&self, request: Request<v1::ListLooksRequest>) -> Answer<v1::ListLooksResponse> {
+        self.check(&request)?;
+        let look = v1::Look {
+            seq: 1,
+            generation: 1,
+            job_id: JOB.to_owned(),
+            at: None,
+            whole: true,
+            total: 4,
+            before: 3,
+            known_seen: 3,
+            new_items: vec![v1::NewItem {
+                item_id: "4711".to_owned(),
+                url: "https://sandbox.example/item/4711".to_owned(),
+                matches: false,
+            }],
+            verdict: "one new listing appeared, but its price is not this posting's".to_owned(),
+        };
+        Ok(Response::new(v1::ListLooksResponse { looks: vec![look] }))
+    }
+
     async fn get_receipt(&self, _: Request<v1::GetReceiptRequest>) -> Answer<v1::GetReceiptResponse> {
         if self.script().posting_state != i32::from(v1::PostingState::Published) {
             return Err(Status::not_found("the posting has no receipt"));
@@ -88,6 +134,21 @@ impl v1::posting_service_server::PostingService for Fake {
             agent_id: String::new(),
             prepare_ms: if found_by.is_empty() { 1_800 } else { 0 },
             confirm_ms: if found_by.is_empty() { 420 } else { 0 },
+            witness: match found_by.as_str() {
+                "" => "run",
+                "person" => "person",
+                _ => "look",
+            }
+            .to_owned(),
+            new_item_ids: vec!["4711".to_owned()],
+            count_after: Some(4),
+            permit_ms: if found_by.is_empty() { 12 } else { 0 },
+            resolution: (found_by == "person").then(|| v1::Resolution {
+                by: "ada@example.com".to_owned(),
+                at: None,
+                looks: 2,
+                question: "the reply was lost".to_owned(),
+            }),
         };
         Ok(Response::new(v1::GetReceiptResponse { receipt: Some(receipt) }))
     }

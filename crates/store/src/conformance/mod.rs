@@ -7,6 +7,7 @@ pub mod agents;
 pub mod catalogue;
 pub mod claims;
 pub mod feed;
+pub mod fleet;
 pub mod tenancy;
 pub mod work;
 pub mod world;
@@ -35,6 +36,9 @@ macro_rules! conformance_suite {
             feed::places_have_no_gaps_and_appear_in_order,
             feed::repeated_steps_are_told_once,
             feed::commits_wake_who_waits,
+            fleet::a_new_life_gives_greater_numbers_and_asks_for_a_recount,
+            fleet::a_stream_is_newer_than_what_its_agent_knows,
+            fleet::what_a_restore_has_to_settle_is_found,
             tenancy::another_workspace_sees_nothing,
             work::a_publication_is_kept_from_queue_to_receipt,
             work::a_change_is_whole_or_nothing,

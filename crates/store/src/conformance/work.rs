@@ -5,7 +5,7 @@ use tradepost_domain::event::Kind;
 use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_domain::id::{AgentId, JobId, PermitId, RunLease, SessionEpoch, Version};
 use tradepost_domain::job::{self, Job};
-use tradepost_domain::posting::{self, EvidenceRef, FieldCheck, Posting, Publication, Receipt};
+use tradepost_domain::posting::{self, EvidenceRef, FieldCheck, Posting, Publication, Receipt, Trail};
 use tradepost_domain::publish::{self, Permit, PublishedItem};
 
 use super::world::{START, Seller, World, at, creation, event, first, update};
@@ -53,6 +53,7 @@ fn receipt(agent: AgentId, id: &str) -> Receipt {
         agent,
         prepare_ms: 1200,
         confirm_ms: 800,
+        trail: Trail::default(),
     }
 }
 
