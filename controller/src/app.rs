@@ -14,11 +14,10 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
-use tradepost_domain::fleet::{Fleet, FleetEpoch};
 use tradepost_domain::id::ControllerId;
-use tradepost_domain::time::Timestamp;
-use tradepost_runtime::clock::{SharedClock, SystemClock};
+use tradepost_runtime::clock::{FollowingClock, SharedClock, SystemClock};
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::{Drained, Tasks};
 use tradepost_runtime::telemetry::{self, Metrics};
@@ -48,6 +47,8 @@ const STREAMS_MAX: u32 = 200;
 const HEADERS_MAX: u32 = 16 * 1024;
 /// Servers' certificates are made anew this often.
 const CERTIFICATES: Duration = Duration::from_secs(24 * 3600);
+/// The database is asked for its time this often.
+const CORRECT: Duration = Duration::from_secs(10);
 /// Connections to PostgreSQL; readers of SQLite.
 const PG_CONNECTIONS: u32 = 16;
 const SQLITE_READERS: u32 = 4;
@@ -147,13 +148,51 @@ pub enum Opener {
 
 /// Opens the database of `config` and brings its schema up to date.
 pub async fn open_core(config: &Config, surroundings: &Surroundings, opener: Opener) -> Result<Core, Error> {
-    let Surroundings { clock, ids, .. } = surroundings.clone();
+    Ok(open_with_clock(config, surroundings, opener).await?.0)
+}
+
+/// The same with the clock that has to be corrected now and then: of several controllers on one database all times are the
+/// database's. An embedded one has the machine's.
+async fn open_with_clock(
+    config: &Config,
+    surroundings: &Surroundings,
+    opener: Opener,
+) -> Result<(Core, Option<Arc<FollowingClock>>), Error> {
+    let Surroundings { mut clock, ids, .. } = surroundings.clone();
+    let follows = clock.is_machines() && config.database_file().is_none();
+    let following = follows.then(|| FollowingClock::new(Arc::clone(&clock)));
+    if let Some(following) = &following {
+        clock = Arc::clone(following) as SharedClock;
+    }
     let path = config.data_dir.clone();
     identity::files::create_private(&path).map_err(|source| Error::DataDir { path, source })?;
     let controller = ControllerId(ids.uuid(clock.now()));
     let store = open_store(config.database_url(), controller, clock.clone(), opener).await?;
     store.migrate().await?;
-    Ok(Core { store, clock, ids, controller })
+    if let Some(following) = &following {
+        correct(following, store.as_ref()).await?;
+    }
+    Ok((Core { store, clock, ids, controller }, following))
+}
+
+/// Asks the database for its time.
+async fn correct(clock: &FollowingClock, store: &dyn Store) -> Result<(), tradepost_store::Error> {
+    let asked = clock.own().now();
+    let theirs = store.server_time().await?;
+    clock.correct(asked, theirs, clock.own().now());
+    Ok(())
+}
+
+async fn keep_correct(clock: Arc<FollowingClock>, store: Arc<dyn Store>, end: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            () = tokio::time::sleep(CORRECT) => {}
+        }
+        if let Err(error) = correct(&clock, store.as_ref()).await {
+            tracing::debug!(%error, "the database does not tell its time now");
+        }
+    }
 }
 
 async fn open_store(
@@ -180,82 +219,22 @@ async fn open_store(
     }
 }
 
-/// A backup that was put back.
-#[derive(Debug)]
-pub struct Restored {
-    /// The new life of the database.
-    pub fleet: Fleet,
-    /// The file that was in its place before.
-    pub kept: Option<PathBuf>,
-}
-
 /// Copies the embedded database to a new file, beside a controller that may be running. Returns the copy's size in bytes.
 pub async fn backup(config: &Config, to: &Path) -> Result<u64, Error> {
     embedded(config, "make a backup with `pg_dump --format=custom --file FILE URL`")?;
     Ok(tradepost_store_sqlite::backup(&config.database_url(), to).await?)
 }
 
-/// Puts a backup of the embedded database in its place, as a new life of it. Refuses while a controller runs.
-pub async fn restore(config: &Config, surroundings: &Surroundings, from: &Path) -> Result<Restored, Error> {
-    let by_tools = "end every controller, restore with `pg_restore --clean --if-exists --dbname URL FILE`, then run `controller \
-                    fleet-epoch bump`";
-    embedded(config, by_tools)?;
-    let restoring = tradepost_store_sqlite::restore(&config.database_url(), from).await?;
-    let memory = Memory::new(&config.identity_folder());
-    let mut staged = config.clone();
-    staged.database.url = Some(restoring.staged_url().into());
-    // The life that is being left may be a later one than the backup's and than the one remembered.
-    let left = match restoring.replaces() {
-        Some(_) => match newest_epoch(config, surroundings).await {
-            Ok(epoch) => epoch,
-            Err(error) => {
-                tracing::warn!(%error, "the database that is being replaced cannot be read");
-                FleetEpoch(0)
-            }
-        },
-        None => FleetEpoch(0),
-    };
-    let core = open_core(&staged, surroundings, Opener::Command).await?;
-    let database = core.store.fleet().await?.database;
-    let after = left.max(memory.newest_epoch(database));
-    let fleet = core.restored(after, "a backup was put back with `controller restore`").await;
-    core.store.close().await;
-    let fleet = fleet?;
-    let now = surroundings.clock.now().since(Timestamp::EPOCH);
-    let at = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + now).to_string();
-    let kept = restoring.finish(&format!(".before-restore-{}", at.replace(':', ""))).await?;
-    if let Err(error) = memory.note(&fleet) {
-        tracing::debug!(%error, "there is no identity yet to remember it beside");
-    }
-    Ok(Restored { fleet, kept })
-}
-
-async fn newest_epoch(config: &Config, surroundings: &Surroundings) -> Result<FleetEpoch, Error> {
-    let core = open_core(config, surroundings, Opener::Command).await?;
-    let fleet = core.store.fleet().await;
-    core.store.close().await;
-    Ok(fleet?.epoch)
-}
-
-/// Begins a new life of the database, after one that was restored by other means.
-pub async fn bump_fleet_epoch(
+/// Checks a backup of the embedded database and copies it beside the database's place. Refuses while a controller runs.
+pub(crate) async fn stage_restore(
     config: &Config,
-    surroundings: &Surroundings,
-    after: FleetEpoch,
-    reason: &str,
-) -> Result<Fleet, Error> {
-    // Of an embedded database a controller that runs would not hear of it.
-    let opener = if config.database_file().is_some() { Opener::Controller } else { Opener::Command };
-    let core = open_core(config, surroundings, opener).await?;
-    let memory = Memory::new(&config.identity_folder());
-    let database = core.store.fleet().await?.database;
-    let fleet = core.restored(after.max(memory.newest_epoch(database)), reason).await;
-    core.store.close().await;
-    let fleet = fleet?;
-    if let Err(error) = memory.note(&fleet) {
-        tracing::debug!(%error, "there is no identity yet to remember it beside");
-    }
-    Ok(fleet)
+    from: &Path,
+) -> Result<tradepost_store_sqlite::Restoring, Error> {
+    let by_tools =
+        "end every controller, restore with `pg_restore --clean --if-exists --dbname URL FILE`, then run `controller \
+         fleet-epoch bump`";
+    embedded(config, by_tools)?;
+    Ok(tradepost_store_sqlite::restore(&config.database_url(), from).await?)
 }
 
 fn embedded(config: &Config, instead: &str) -> Result<(), Error> {
@@ -268,10 +247,13 @@ fn embedded(config: &Config, instead: &str) -> Result<(), Error> {
 impl App {
     /// Opens and binds everything; nothing is served yet.
     pub async fn build(config: Config, surroundings: Surroundings) -> Result<Self, Error> {
-        let core = open_core(&config, &surroundings, Opener::Controller).await?;
+        let (core, following) = open_with_clock(&config, &surroundings, Opener::Controller).await?;
         // Sockets first: a controller that cannot listen leaves no authority behind.
         let (api, agents) = (bound(Side::Api, &config).await?, bound(Side::Agents, &config).await?);
         let tasks = Tasks::new();
+        if let Some(clock) = following {
+            tasks.spawn("clock", keep_correct(clock, Arc::clone(&core.store), tasks.shutdown_token()));
+        }
         let metrics = match surroundings.metrics {
             Some(metrics) => serve_metrics(&config.metrics.listen, metrics, &tasks).await?,
             None => None,

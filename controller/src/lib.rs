@@ -9,6 +9,7 @@
 //! - [`session`]: live streams of agents.
 //! - [`background`]: what time alone brings about.
 //! - [`identity`]: the certificate authority.
+//! - [`maintenance`]: commands beside a controller: restore, and a new fleet epoch.
 //! - [`memory`]: how far the database had come, so that an older copy is recognised.
 //! - [`app`]: puts them together; the only file that names a database engine.
 
@@ -18,6 +19,7 @@ pub mod background;
 pub mod config;
 pub mod grpc;
 pub mod identity;
+pub mod maintenance;
 pub mod memory;
 pub mod metric;
 pub mod service;
