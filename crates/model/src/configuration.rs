@@ -151,3 +151,8 @@ pub fn two_alike() -> Configuration {
     Configuration::new("two postings of equal titles, one fault of any kind", 2, 1, &EVERYTHING)
         .with_equal_titles()
 }
+
+/// Everything that the tests explore.
+pub fn all() -> Vec<Configuration> {
+    vec![one_posting(), three_failures(), careless_seller(), restored(), two_postings(), two_alike()]
+}
