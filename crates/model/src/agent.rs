@@ -338,6 +338,11 @@ impl Model {
             }
             Message::Arm { request, epoch, .. } => self.answered(world, request, epoch, yes),
             Message::Settle { request, outcome, .. } => {
+                if self.restores()
+                    && let Some(settled) = entry(world, request)
+                {
+                    world.agent.history.push(Entry { lease: 0, epoch: 0, orphan: true, ..settled });
+                }
                 world.agent.journal.retain(|entry| entry.request != request);
                 let telling = |run: &Run| run.request == request && matches!(run.stage, Stage::Telling(_));
                 if world.agent.run.is_some_and(|run| telling(&run)) {

@@ -31,6 +31,8 @@ pub enum Bug {
     ForgetAccountMutex,
     /// A publication counts as absent after the first look that does not show it.
     AbsentAtOnce,
+    /// A restored database goes on as if nothing had happened since the backup.
+    KeepFleetEpoch,
     /// The agent clicks although its permit's life is over.
     IgnorePermitLife,
     /// A look that is given up leaves its publication uncertain.

@@ -32,6 +32,7 @@ pub fn canonical(world: &mut World) {
     world.messages.sort_unstable();
     world.agent.owed.sort_unstable();
     world.agent.journal.sort_unstable();
+    world.agent.history.sort_unstable();
     world.db.looks.sort_unstable_by_key(|look| (look.posting, look.intent, look.lease, look.state as u8));
     world.site.posts.sort_unstable();
 }
@@ -100,7 +101,7 @@ fn visit(world: &mut World, kind: Kind, each: &mut impl FnMut(&mut Number)) {
             each(&mut owed.lease);
         }
     }
-    for entry in &mut world.agent.journal {
+    for entry in world.agent.journal.iter_mut().chain(&mut world.agent.history) {
         match kind {
             Kind::Lease => each(&mut entry.lease),
             Kind::Epoch => each(&mut entry.epoch),

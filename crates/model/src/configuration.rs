@@ -135,6 +135,12 @@ pub fn careless_seller() -> Configuration {
     Configuration { seller: Seller::Careless, ..configuration }
 }
 
+/// One posting, a database that is put back from a backup, and a crash of the agent.
+pub fn restored() -> Configuration {
+    let faults = [Fault::Restore, Fault::AgentCrash];
+    Configuration::new("one posting, a restored database and a crash", 1, 2, &faults)
+}
+
 /// Two postings on one account, and any one fault.
 pub fn two_postings() -> Configuration {
     Configuration::new("two postings, one fault of any kind", 2, 1, &EVERYTHING)
@@ -144,4 +150,9 @@ pub fn two_postings() -> Configuration {
 pub fn two_alike() -> Configuration {
     Configuration::new("two postings of equal titles, one fault of any kind", 2, 1, &EVERYTHING)
         .with_equal_titles()
+}
+
+/// Everything that the tests explore.
+pub fn all() -> Vec<Configuration> {
+    vec![one_posting(), three_failures(), careless_seller(), restored(), two_postings(), two_alike()]
 }

@@ -24,5 +24,6 @@ pub mod configuration;
 pub mod controller;
 pub mod explorer;
 pub mod model;
+pub mod restore;
 pub mod rows;
 pub mod world;

@@ -82,6 +82,10 @@ pub enum Situation {
     Cancelled,
     /// A fresh generation followed.
     FreshGeneration,
+    /// A restored database learnt of a click that it had forgotten.
+    ForgottenClickTold,
+    /// A restored database made an open permit uncertain.
+    RestoredUnknown,
 }
 
 /// The composed system.
@@ -109,6 +113,10 @@ impl Model {
     /// What was seen so far.
     pub fn situations(&self) -> &BTreeSet<Situation> {
         &self.situations
+    }
+
+    pub(crate) fn restores(&self) -> bool {
+        self.configuration.restores
     }
 
     pub(crate) fn seen(&mut self, situation: Situation) {
@@ -222,7 +230,8 @@ impl Model {
     }
 
     fn controller_actions(&self, world: &World, into: &mut Vec<Action>) {
-        let connected = world.agent.up && world.agent.epoch == world.db.epoch && world.db.epoch > 0;
+        let heard = world.agent.up && world.agent.epoch == world.db.epoch && world.db.epoch > 0;
+        let connected = heard && !world.db.recount;
         let free = !self.is_running(world);
         let settled = !world.db.rows.iter().any(|row| row.state.holds_account());
         let runs = |state| matches!(state, job::State::Leased | job::State::Running);
@@ -255,6 +264,9 @@ impl Model {
         }
         if may_pass_a_day(world) {
             into.push(Action::DayPasses);
+        }
+        if self.configuration.restores {
+            into.push(if world.backup.is_some() { Action::Restore } else { Action::BackUp });
         }
     }
 
@@ -324,6 +336,7 @@ impl Model {
                 world.db.epoch += 1;
                 if action == Action::Connect {
                     world.agent.epoch = world.db.epoch;
+                    self.recount(world)?;
                 }
                 self.reconcile(world, true)?;
                 if action == Action::Connect {
@@ -342,6 +355,8 @@ impl Model {
             Action::Claim(posting, look) => self.claim(world, posting, look)?,
             Action::LeaseExpires(posting, look, _) => self.lease_expires(world, posting, look)?,
             Action::Overdue(posting, _) => self.overdue(world, posting)?,
+            Action::BackUp => world.backup = Some(Box::new(world.db.clone())),
+            Action::Restore => self.restore(world)?,
             Action::DayPasses => {
                 for row in &mut world.db.rows {
                     if row.first_clean == Since::Lately {
@@ -437,7 +452,8 @@ impl Model {
             if row.item > 0 && world.site.items[usize::from(row.item - 1)].posting != posting {
                 return Err(format!("WRONG: posting {name} is confirmed by a listing that is not its own"));
             }
-            let given_up = matches!(rows::shown(*row), posting::State::Failed | posting::State::Cancelled);
+            // A restored database learns from the agent what it has forgotten, before the agent gets work.
+            let given_up = !world.db.recount && matches!(rows::shown(*row), posting::State::Failed | posting::State::Cancelled);
             if given_up && live > 0 {
                 return Err(format!(
                     "LOST: posting {name} counts as {:?} while its listing exists",
@@ -482,7 +498,7 @@ impl System for Model {
         };
         let rows = vec![row; self.configuration.postings];
         World {
-            db: Database { rows, looks: Vec::new(), epoch: 1, leases: 0, fleet: 0 },
+            db: Database { rows, looks: Vec::new(), epoch: 1, leases: 0, recount: false },
             backup: None,
             agent: Agent {
                 up: true,
@@ -490,6 +506,7 @@ impl System for Model {
                 run: None,
                 owed: Vec::new(),
                 journal: Vec::new(),
+                history: Vec::new(),
                 chrome: false,
             },
             messages: Vec::new(),
@@ -522,7 +539,7 @@ impl System for Model {
             next.budget.spend(fault);
         }
         self.happen(&mut next, action)?;
-        if self.strict {
+        if self.strict && action != Action::Restore {
             no_way_back(world, &next)?;
         }
         canon::canonical(&mut next);
@@ -545,7 +562,7 @@ impl System for Model {
                 world.db.looks.iter().filter(|look| look.posting == at && look.intent == row.intent);
             row.state == publish::State::Unknown && looks.any(|look| look.state == job::State::NeedsHuman)
         };
-        ended || (0..).zip(&world.db.rows).any(asks)
+        !world.db.recount && ended || (0..).zip(&world.db.rows).any(asks)
     }
 
     fn is_orderly(&self, action: Action) -> bool {

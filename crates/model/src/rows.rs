@@ -12,7 +12,7 @@ use tradepost_domain::id::{
     WorkspaceId,
 };
 use tradepost_domain::invariant::{self, Waiting};
-use tradepost_domain::posting::{self, Posting, Publication};
+use tradepost_domain::posting::{self, Baseline, Fate, Posting, Publication, Told};
 use tradepost_domain::publish::{self, Intent, Looks, Permit, PublishedItem, baseline_hash};
 use tradepost_domain::reconcile::{self, CLEAN_LOOKS, HORIZON, Look, SCHEDULE, Schedule, SeenItem};
 use tradepost_domain::time::Timestamp;
@@ -70,6 +70,10 @@ pub enum Event {
     ResolvedPublished(u8),
     /// See [`publish::Event::ResolvedNotPublished`].
     ResolvedNotPublished,
+    /// See [`posting::Event::Restored`].
+    Restored,
+    /// See [`posting::Event::Told`]: the permit, the listing plus one if it is confirmed, and whether the baseline is stored.
+    Told(Number, u8, bool),
 }
 
 /// What a decision comes to.
@@ -161,6 +165,13 @@ fn publication_event(event: Event) -> Option<posting::Event> {
     let permit = |request: Number| PermitId(uuid(u32::from(request)));
     match event {
         Event::Retry => Some(posting::Event::Retry),
+        Event::Restored => Some(posting::Event::Restored),
+        Event::Told(request, item, stored) => {
+            let fate = if item > 0 { Fate::Confirmed(published(item - 1)) } else { Fate::MayBeClicked(String::new()) };
+            let baseline = if stored { Baseline::Stored } else { Baseline::Lost };
+            let permit = permit_of(request, 0);
+            Some(posting::Event::Told(Box::new(Told { permit, fate, baseline })))
+        }
         Event::Prepared(lease, baseline) => intent(publish::Event::Prepared {
             run_lease: run_lease(lease),
             baseline: names(baseline),
@@ -288,14 +299,7 @@ fn job_of(state: job::State, attempt: u8, lease: Number, cancel_requested: bool)
 
 fn publication_of(row: Row) -> Publication {
     let job = job_of(row.job, row.attempt, row.lease, row.cancel);
-    let permit = (row.permit > 0).then(|| Permit {
-        id: PermitId(uuid(u32::from(row.permit))),
-        request: row.permit.to_string(),
-        run_lease: run_lease(row.permit_lease),
-        epoch: SessionEpoch(0),
-        armed_at: NOW,
-        report_by: NOW,
-    });
+    let permit = (row.permit > 0).then(|| permit_of(row.permit, row.permit_lease));
     let intent = Intent {
         id: IntentId(Uuid::nil()),
         workspace: job.workspace,
@@ -337,6 +341,17 @@ fn publication_of(row: Row) -> Publication {
         version: Version(1),
     };
     Publication { posting, job, intent }
+}
+
+fn permit_of(request: Number, lease: Number) -> Permit {
+    Permit {
+        id: PermitId(uuid(u32::from(request))),
+        request: request.to_string(),
+        run_lease: run_lease(lease),
+        epoch: SessionEpoch(0),
+        armed_at: NOW,
+        report_by: NOW,
+    }
 }
 
 /// Small again. Counters are kept as far as the rules tell them apart.

@@ -89,8 +89,8 @@ pub struct Database {
     pub epoch: Number,
     /// The greatest run lease given.
     pub leases: Number,
-    /// Which restore of this database it is.
-    pub fleet: u8,
+    /// It was restored, and the agent has not told yet what its journal holds.
+    pub recount: bool,
 }
 
 /// Why a run failed, as far as the retry rules tell reasons apart.
@@ -258,8 +258,10 @@ pub struct Agent {
     pub run: Option<Run>,
     /// Ends to be told.
     pub owed: Vec<Owed>,
-    /// On the disk.
+    /// On the disk: what is open.
     pub journal: Vec<Entry>,
+    /// On the disk, where it matters: what is settled.
+    pub history: Vec<Entry>,
     /// Chrome of the account lives; it may outlive the process.
     pub chrome: bool,
 }

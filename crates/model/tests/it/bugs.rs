@@ -119,3 +119,8 @@ fn a_look_that_is_given_up_and_nobody_is_asked() {
     finds(Bug::ForgetLook, Invariants, "I7", one(&[Fault::RunFails, Fault::RunFails]));
     finds(Bug::ForgetLook, Consequences, "no orderly way", one(&[Fault::RunFails, Fault::RunFails]));
 }
+
+#[test]
+fn a_restored_database_that_goes_on_as_before() {
+    finds(Bug::KeepFleetEpoch, Consequences, "DUPLICATE", one(&[Fault::Restore]));
+}

@@ -76,6 +76,12 @@ fn a_careless_seller_is_asked_and_never_answered_wrongly() {
 }
 
 #[test]
+fn a_restored_database_never_leads_to_a_second_click() {
+    let seen = [Situation::ForgottenClickTold, Situation::RestoredUnknown, Situation::ConfirmedByRun];
+    holds(configuration::restored(), 10_000, &seen);
+}
+
+#[test]
 fn two_postings_of_one_account_keep_every_rule_through_any_fault() {
     use Situation::*;
     let seen = [
