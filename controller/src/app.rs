@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 use tradepost_domain::id::ControllerId;
 use tradepost_runtime::clock::{FollowingClock, SharedClock, SystemClock};
@@ -230,8 +230,7 @@ pub(crate) async fn stage_restore(
     config: &Config,
     from: &Path,
 ) -> Result<tradepost_store_sqlite::Restoring, Error> {
-    let by_tools =
-        "end every controller, restore with `pg_restore --clean --if-exists --dbname URL FILE`, then run `controller \
+    let by_tools = "end every controller, restore with `pg_restore --clean --if-exists --dbname URL FILE`, then run `controller \
          fleet-epoch bump`";
     embedded(config, by_tools)?;
     Ok(tradepost_store_sqlite::restore(&config.database_url(), from).await?)

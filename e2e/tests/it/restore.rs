@@ -52,6 +52,9 @@ async fn a_restored_backup_never_posts_a_listing_again() -> Result<()> {
     assert_eq!(items.len(), 1, "posted twice");
     let receipt = system.cli.json(&["postings", "receipt", &posting]).await?;
     let checks = receipt["readBack"].as_array().context("nothing was read back")?;
-    ensure!(checks.len() >= 5 && receipt["witness"] == "run", "the journal's receipt is not whole: {receipt}");
+    ensure!(
+        checks.len() >= 5 && receipt["witness"] == "run",
+        "the journal's receipt is not whole: {receipt}"
+    );
     Ok(())
 }
