@@ -209,7 +209,7 @@ async fn a_click_whose_list_of_listings_is_forgotten_waits_for_a_person() -> Res
     scene.system.put_back(backup, Memory::Kept).await?;
     let outcome = Some(v1::told_permit::Outcome::Uncertain("the reply was lost".into()));
     let journal = Journal { dispatch, permit, session_epoch, decided: false, outcome };
-    scene.recount(&journal).await?;
+    let _stream = scene.recount(&journal).await?;
     let user = scene.user().await?;
     let asked = user.reaches(&scene.posting.id, v1::PostingState::NeedsHuman).await?;
     let why = asked.failure.unwrap_or_default().message;
@@ -254,7 +254,7 @@ async fn an_account_that_moves_before_its_agent_is_back_waits_for_a_person() -> 
     let Outcome::Confirmed(v1::Confirmed { receipt: Some(receipt) }) = confirmed("5") else { panic!("?") };
     let outcome = Some(v1::told_permit::Outcome::Confirmed(receipt));
     let journal = Journal { dispatch, permit, session_epoch, decided: true, outcome };
-    scene.recount(&journal).await?;
+    let _stream = scene.recount(&journal).await?;
     user.reaches(&scene.posting.id, v1::PostingState::Published).await.map(drop)
 }
 
@@ -308,7 +308,7 @@ async fn a_publication_that_the_copy_has_no_posting_for_is_told_in_the_feed() ->
     let Outcome::Confirmed(v1::Confirmed { receipt: Some(receipt) }) = confirmed("6") else { panic!("?") };
     let outcome = Some(v1::told_permit::Outcome::Confirmed(receipt));
     let journal = Journal { dispatch, permit, session_epoch, decided: true, outcome };
-    scene.recount(&journal).await?;
+    let _stream = scene.recount(&journal).await?;
     let user = scene.user().await?;
     let event = user.event("publication.forgotten").await?;
     let data = event.data.context("data")?;
