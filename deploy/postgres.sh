@@ -3,6 +3,7 @@
 #   deploy/postgres.sh start [--durable]   starts it unless it runs, and prints its URL
 #   deploy/postgres.sh stop  [--durable]   stops it and deletes its data
 #   deploy/postgres.sh status [--durable]  succeeds when it runs
+#   deploy/postgres.sh crash [--durable]   kills it as a power cut would, and starts it again on its data
 # It listens on a Unix socket in a directory that only its user (and root) can enter, on no port. It stops by itself when nobody has
 # connected for ten minutes. --durable keeps fsync on, for measurements; without it a power cut would lose data.
 set -euo pipefail
@@ -11,7 +12,7 @@ fail() { echo "postgres.sh: $*" >&2; exit 1; }
 
 command=${1:-}
 durable=${2:-}
-case "$command" in start|stop|status|watch) ;; *) fail "usage: deploy/postgres.sh start|stop|status [--durable]" ;; esac
+case "$command" in start|stop|status|crash|watch) ;; *) fail "usage: deploy/postgres.sh start|stop|status|crash [--durable]" ;; esac
 case "$durable" in ""|--durable) ;; *) fail "unknown option $durable; the only one is --durable" ;; esac
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -41,6 +42,14 @@ find_binaries() {
 running() { [ -d "$data" ] && as "$bin/pg_ctl" -D "$data" status >/dev/null 2>&1; }
 query() { "$bin/psql" -XAtq -h "$home" -U postgres -d postgres -c "$1"; }
 
+launch() {
+    local safety="fsync=off synchronous_commit=off full_page_writes=off"
+    if [ -n "$durable" ]; then safety="fsync=on"; fi
+    local options="-c listen_addresses= -c unix_socket_directories=$home -c max_connections=300 -c shared_buffers=128MB"
+    for setting in $safety; do options="$options -c $setting"; done
+    as "$bin/pg_ctl" -D "$data" -w -t 60 -l "$data/server.log" -o "$options" start >"$home.log" 2>&1 9>&-
+}
+
 start() {
     if ! running; then
         # Not -p: a directory of that name that belongs to somebody else must stop us.
@@ -49,16 +58,24 @@ start() {
         install -d -m 700 -o "$owner" "$home"
         as "$bin/initdb" -D "$data" -U postgres --auth=trust --encoding=UTF8 --locale=C --no-sync >"$home.log" 2>&1 \
             || { cat "$home.log" >&2; fail "initdb failed"; }
-        local safety="fsync=off synchronous_commit=off full_page_writes=off"
-        if [ -n "$durable" ]; then safety="fsync=on"; fi
-        local options="-c listen_addresses= -c unix_socket_directories=$home -c max_connections=300 -c shared_buffers=128MB"
-        for setting in $safety; do options="$options -c $setting"; done
-        as "$bin/pg_ctl" -D "$data" -w -t 60 -l "$data/server.log" -o "$options" start >"$home.log" 2>&1 9>&- \
-            || { cat "$home.log" "$data/server.log" >&2; fail "the server did not start"; }
+        launch || { cat "$home.log" "$data/server.log" >&2; fail "the server did not start"; }
         rm -f "$home.log"
         setsid "$root/deploy/postgres.sh" watch $durable </dev/null >/dev/null 2>&1 9>&- &
     fi
     echo "$url"
+}
+
+crash() {
+    running || fail "it does not run"
+    kill -KILL "$(head -n 1 "$data/postmaster.pid")"
+    # Its children end when they notice; until then the data is theirs.
+    local tries
+    for tries in $(seq 50); do
+        if launch; then return; fi
+        sleep 0.1
+    done
+    cat "$home.log" "$data/server.log" >&2
+    fail "the server did not start again (after $tries tries)"
 }
 
 stop() {

@@ -258,7 +258,7 @@ impl App {
         let router = router.merge(web::router(self.core.clone(), self.tasks.shutdown_token()));
         report(&health, tonic_health::ServingStatus::Serving).await;
         let agents = grpc::agents_router(&api, Gate::new(self.core.clone(), Side::Agents));
-        background::start(&self.core, &self.sessions, &self.tasks, self.grace);
+        background::start(&self.core, &self.sessions, &self.tasks, self.grace, self.config.retention);
         let names = self.config.certificate_names();
         let certificates =
             [(self.api.certificate.clone(), Side::Api), (self.agents.certificate.clone(), Side::Agents)];

@@ -1,5 +1,7 @@
 //! The controller's configuration. The comment of each key is its reference.
 
+mod retention;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use tradepost_runtime::config::{self, Sources};
 use tradepost_runtime::telemetry::{self, LogFormat};
 
 use crate::args::Args;
+
+pub use self::retention::{Keep, Retention};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,6 +35,8 @@ pub struct Config {
     pub log: Log,
     /// Traces.
     pub traces: Traces,
+    /// How long things are kept.
+    pub retention: Retention,
     /// How long a shutdown may take before what is left is cut off.
     #[serde(with = "config::duration")]
     pub drain: Duration,
@@ -110,6 +116,7 @@ impl Default for Config {
             metrics: Metrics::default(),
             log: Log::default(),
             traces: Traces::default(),
+            retention: Retention::default(),
             drain: Duration::from_secs(10),
         }
     }
@@ -280,6 +287,7 @@ mod tests {
         let default = Config::default();
         assert_eq!((loaded.api.listen, loaded.agents.listen), (default.api.listen, default.agents.listen));
         assert_eq!(loaded.metrics.listen, default.metrics.listen);
+        assert_eq!(loaded.retention, default.retention);
         assert_eq!((loaded.drain, loaded.log.filter), (default.drain, default.log.filter));
     }
 

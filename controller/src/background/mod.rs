@@ -5,6 +5,7 @@
 mod dispatch;
 mod driver;
 mod hints;
+mod retention;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 use tradepost_runtime::tasks::Tasks;
 
 use self::driver::Driver;
+use crate::config::Retention;
 use crate::metric;
 use crate::service::Core;
 use crate::session::Sessions;
@@ -25,6 +27,8 @@ const DISPATCH: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(1);
 /// After a start, agents get this long to come back with their runs before leases are ended.
 const GRACE: Duration = Duration::from_secs(10);
+/// What is old is let go this often.
+const RETENTION: Duration = Duration::from_secs(3600);
 /// Jobs are counted this often.
 const COUNT: Duration = Duration::from_secs(10);
 
@@ -38,7 +42,7 @@ pub enum Grace {
 }
 
 /// Starts every background task.
-pub fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, grace: Grace) {
+pub fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, grace: Grace, kept: Retention) {
     let driver = Driver { tasks: tasks.clone(), ids: core.ids.clone() };
     let wake = Arc::new(Notify::new());
     hints::start(core, sessions, tasks, &wake);
@@ -62,6 +66,11 @@ pub fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, grace: Grace) {
     driver.spawn("touch", Duration::ZERO, TOUCH, Arc::default(), move || {
         let (core, sessions) = (core_.clone(), sessions_.clone());
         async move { dispatch::touch(&core, &sessions).await }
+    });
+    let core_ = core.clone();
+    driver.spawn("retention", grace, RETENTION, Arc::default(), move || {
+        let core = core_.clone();
+        async move { retention::round(&core, kept).await }
     });
     let (core_, sessions_) = (core.clone(), sessions.clone());
     driver.spawn("counts", Duration::ZERO, COUNT, Arc::default(), move || {

@@ -27,6 +27,7 @@ mod fault;
 pub(crate) mod listings;
 mod page;
 pub(crate) mod photos;
+mod retention;
 pub(crate) mod rows;
 pub(crate) mod runs;
 pub(crate) mod steps;

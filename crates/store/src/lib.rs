@@ -21,6 +21,7 @@ mod gather;
 mod listings;
 mod page;
 mod photos;
+mod retention;
 mod wake;
 mod work;
 
@@ -37,6 +38,7 @@ pub use self::gather::{Asked, FoundRun, Gather, Ground, Supplies};
 pub use self::listings::Listings;
 pub use self::page::{Cursor, PageRequest, Slice};
 pub use self::photos::Photos;
+pub use self::retention::Retention;
 pub use self::wake::{Hint, WakeHints};
 pub use self::work::{
     Change, ChangeReceipt, Claim, EpochGuard, JobFilter, PostingFilter, RunSteps, Step, StepStatus,
@@ -46,7 +48,7 @@ pub use self::work::{
 /// A whole store.
 #[async_trait]
 pub trait Store:
-    Auth + Accounts + Listings + Photos + Agents + Work + Gather + Evidence + Events + WakeHints
+    Auth + Accounts + Listings + Photos + Agents + Work + Gather + Evidence + Events + Retention + WakeHints
 {
     /// Applies the migrations that are missing; refuses a database written by a newer version.
     async fn migrate(&self) -> Result<(), Error>;
