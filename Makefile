@@ -28,10 +28,10 @@ bench-flow: ## measures a posting through the whole system against a plain hand-
 	@cargo build --workspace --bins --benches --profile $(PROFILE)
 	@cargo bench --workspace --bench flow --profile $(PROFILE)
 
-chaos: ## kills, stops and cuts off real processes at exact points of a posting; ROUNDS=120 (or all), SEED=N; replay one with SEED=N ONLY=CASE
+chaos: ## kills, stops and cuts off real processes at exact points of a posting; ROUNDS=120 (or all), SEED=N, MATCH="kill agent at WillClick"; one again: SEED=N ONLY=CASE
 	@deploy/bootstrap.sh
 	@cargo build --workspace --bins --benches --profile $(PROFILE)
-	@cargo bench --workspace --bench chaos --profile $(PROFILE) -- --rounds "$(ROUNDS)" --seed "$(SEED)" --only "$(ONLY)"
+	@cargo bench --workspace --bench chaos --profile $(PROFILE) -- --rounds "$(ROUNDS)" --seed "$(SEED)" --only "$(ONLY)" --match "$(MATCH)"
 
 orphans: ## kills a working agent again and again and looks for what is left of Chrome; LOOPS=200, SEED=N
 	@deploy/bootstrap.sh
