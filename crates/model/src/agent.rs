@@ -207,7 +207,7 @@ impl Model {
             permit: entry.note != Note::Requested,
             will_click: matches!(entry.note, Note::WillClick),
             outcome: matches!(entry.note, Note::Outcome(_)),
-            damaged: false,
+            journal: fence::Journal::Whole,
         };
         let outcome = match fence::after_restart(traces) {
             Recovery::AskAgain => {

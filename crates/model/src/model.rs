@@ -224,7 +224,7 @@ impl Model {
         }
         into.push(Action::NoAnswer);
         let new = world.site.shown() & !run.baseline;
-        if new.count_ones() == 1 && new & self.matching(world, run.posting) != 0 {
+        if new.is_power_of_two() && new & self.matching(world, run.posting) != 0 {
             into.push(Action::FindNew(u8::try_from(new.trailing_zeros()).unwrap_or(u8::MAX)));
         }
     }
@@ -291,43 +291,6 @@ impl Model {
         if quiet && world.site.items.len() < 6 {
             into.push(Action::SellerPosts);
         }
-    }
-
-    fn person_actions(&self, world: &World, into: &mut Vec<Action>) {
-        for (at, row) in world.db.rows.iter().enumerate() {
-            let which = Which::try_from(at).unwrap_or(Which::MAX);
-            if !row.job.is_terminal() && !row.cancel {
-                into.push(Action::Cancel(which));
-            }
-            if matches!(row.job, job::State::Failed | job::State::NeedsHuman) {
-                into.push(Action::Retry(which));
-            }
-            if matches!(
-                row.state,
-                publish::State::Unknown | publish::State::Duplicate | publish::State::NeedsHuman
-            ) {
-                for item in self.found_by_person(world, which) {
-                    into.push(Action::ResolvePublished(which, item));
-                }
-                if is_surely_absent(world, which) {
-                    into.push(Action::ResolveNotPublished(which));
-                }
-            }
-            let waits =
-                |look: &&crate::world::LookJob| look.posting == which && look.state == job::State::NeedsHuman;
-            if world.db.looks.iter().any(|look| waits(&look)) {
-                into.push(Action::ResumeLook(which));
-            }
-        }
-    }
-
-    /// People are right: they name a listing that is the posting's.
-    fn found_by_person(&self, world: &World, posting: Which) -> Vec<u8> {
-        let items = (0..).zip(&world.site.items);
-        items
-            .filter(|(_, item)| item.posting == posting && item.show == Show::Shown)
-            .map(|(at, _)| at)
-            .collect()
     }
 
     fn happen(&mut self, world: &mut World, action: Action) -> Result<(), String> {
@@ -453,7 +416,8 @@ impl Model {
                 return Err(format!("WRONG: posting {name} is confirmed by a listing that is not its own"));
             }
             // A restored database learns from the agent what it has forgotten, before the agent gets work.
-            let given_up = !world.db.recount && matches!(rows::shown(*row), posting::State::Failed | posting::State::Cancelled);
+            let given_up = !world.db.recount
+                && matches!(rows::shown(*row), posting::State::Failed | posting::State::Cancelled);
             if given_up && live > 0 {
                 return Err(format!(
                     "LOST: posting {name} counts as {:?} while its listing exists",
@@ -529,7 +493,7 @@ impl System for Model {
         self.agent_actions(world, into);
         self.controller_actions(world, into);
         self.site_actions(world, into);
-        self.person_actions(world, into);
+        person_actions(world, into);
         into.retain(|action| action.fault().is_none_or(|fault| world.budget.allows(fault)));
     }
 
@@ -581,6 +545,35 @@ fn no_way_back(before: &World, after: &World) -> Result<(), String> {
     Ok(())
 }
 
+/// What people may do.
+fn person_actions(world: &World, into: &mut Vec<Action>) {
+    for (at, row) in world.db.rows.iter().enumerate() {
+        let which = Which::try_from(at).unwrap_or(Which::MAX);
+        if !row.job.is_terminal() && !row.cancel {
+            into.push(Action::Cancel(which));
+        }
+        if matches!(row.job, job::State::Failed | job::State::NeedsHuman) {
+            into.push(Action::Retry(which));
+        }
+        if matches!(
+            row.state,
+            publish::State::Unknown | publish::State::Duplicate | publish::State::NeedsHuman
+        ) {
+            for item in found_by_person(world, which) {
+                into.push(Action::ResolvePublished(which, item));
+            }
+            if is_surely_absent(world, which) {
+                into.push(Action::ResolveNotPublished(which));
+            }
+        }
+        let waits =
+            |look: &&crate::world::LookJob| look.posting == which && look.state == job::State::NeedsHuman;
+        if world.db.looks.iter().any(|look| waits(&look)) {
+            into.push(Action::ResumeLook(which));
+        }
+    }
+}
+
 /// Ends that are owed are told on each new stream.
 fn tell_ends(world: &mut World) {
     for owed in &world.agent.owed {
@@ -604,6 +597,12 @@ fn may_pass_a_day(world: &World) -> bool {
 /// The last look of the schedule is due when the horizon has passed.
 fn is_last_look(row: &Row) -> bool {
     usize::from(row.taken) + 1 >= SCHEDULE.len()
+}
+
+/// People are right: they name a listing that is the posting's.
+fn found_by_person(world: &World, posting: Which) -> Vec<u8> {
+    let items = (0..).zip(&world.site.items);
+    items.filter(|(_, item)| item.posting == posting && item.show == Show::Shown).map(|(at, _)| at).collect()
 }
 
 /// People are right: nothing of the posting is there, and nothing can come any more.
