@@ -60,6 +60,77 @@ pub(crate) struct Account {
     pub(crate) auto_republish: bool,
 }
 
+/// How often an account may act.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Pacing {
+    pub(crate) account_id: String,
+    pub(crate) rules: Policy,
+    pub(crate) own: Policy,
+    pub(crate) paused_at: Option<Time>,
+    pub(crate) cool_down_until: Option<Time>,
+    pub(crate) cool_down_class: String,
+    pub(crate) next_at: Option<Time>,
+    pub(crate) waiting_for: String,
+    pub(crate) used_last_hour: u32,
+    pub(crate) used_last_day: u32,
+}
+
+/// Limits; what is not given is left out.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Policy {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) per_hour: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) per_day: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) min_gap_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) logins_per_hour: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) looks_per_hour: Option<u32>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) quiet_hours: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) time_zone: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) new_days: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) new_per_day: Option<u32>,
+}
+
+/// What a posting waits for.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Wait {
+    pub(crate) posting_id: String,
+    #[serde(serialize_with = "names::posting_state")]
+    pub(crate) state: posting::State,
+    pub(crate) reason: String,
+    pub(crate) waiting_for: String,
+    pub(crate) until: Option<Time>,
+    pub(crate) time_zone: String,
+    pub(crate) priority: i32,
+    pub(crate) ahead: u32,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// What became of many dead letters.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Treated {
+    pub(crate) matched: u32,
+    pub(crate) done: u32,
+    pub(crate) refused: Vec<RefusedJob>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RefusedJob {
+    pub(crate) job_id: String,
+    pub(crate) message: String,
+}
+
 /// An account as a person wants it.
 #[derive(Debug, Clone)]
 pub(crate) struct NewAccount {
@@ -116,6 +187,9 @@ pub(crate) struct Failure {
     pub(crate) step: String,
     pub(crate) field: String,
     pub(crate) message: String,
+    /// Until when the site says to wait; left out where it says nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) until: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -244,6 +318,7 @@ pub(crate) struct Job {
     pub(crate) run_after: Option<Time>,
     pub(crate) cancel_requested: bool,
     pub(crate) failure: Option<Failure>,
+    pub(crate) discarded_at: Option<Time>,
     pub(crate) created_at: Option<Time>,
     pub(crate) updated_at: Option<Time>,
 }

@@ -1,29 +1,34 @@
 //! A controller's way to the database: every call waits before and after it takes effect, may fail with its effect unknown, and
 //! is where a controller may die.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
-use tradepost_domain::account::Account;
+use tradepost_domain::account::{Account, WhenAbsent};
 use tradepost_domain::agent::Agent;
 use tradepost_domain::event::Event;
+use tradepost_domain::fleet::{Fleet, FleetEpoch};
 use tradepost_domain::id::{
     AccountId, AgentId, ContentHash, EvidenceId, IntentId, JobId, ListingId, PermitId, PhotoId, PostingId,
     RunLease, SessionEpoch, Version, WorkspaceId,
 };
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::listing::{Content, Listing};
+use tradepost_domain::pacing::Pacing;
 use tradepost_domain::photo::Photo;
 use tradepost_domain::posting::{Posting, Publication, Receipt};
-use tradepost_domain::publish::Intent;
+use tradepost_domain::publish::{self, Intent};
+use tradepost_domain::reconcile::LookRecord;
 use tradepost_domain::time::Timestamp;
 use tradepost_store::model::Model;
 use tradepost_store::{
     Accounts, Agents, Attachment, Auth, Change, Claim, EpochGuard, Error, Events, Evidence, EvidenceFile,
-    Gather, Hint, JobFilter, Listings, NewAgent, NewEnrolmentToken, NewToken, NewUser, PageRequest, Photos,
-    PostingFilter, Principal, Redeemed, Slice, Step, Store, StoredStep, WakeHints, Work,
+    Fleets, Gather, Hint, JobFilter, Listings, Looks, NewAgent, NewEnrolmentToken, NewFleetEpoch, NewToken,
+    NewUser, Owed, PageRequest, Photos, PostingFilter, Principal, Redeemed, Slice, Step, Store, StoredStep,
+    WakeHints, Work,
 };
 
 use crate::plan::Bug;
@@ -130,6 +135,7 @@ through! { Accounts {
     Write add_account(account: Account) -> Account;
     Read find_account(workspace: WorkspaceId, id: AccountId) -> Option<Account>;
     Read list_accounts(workspace: WorkspaceId, page: PageRequest) -> Slice<Account>;
+    Write set_when_absent(workspace: WorkspaceId, id: AccountId, when_absent: WhenAbsent, version: Version, now: Timestamp) -> Account;
     Write bind_account(workspace: WorkspaceId, id: AccountId, agent: AgentId, version: Version, now: Timestamp) -> Account;
 } }
 
@@ -160,6 +166,20 @@ through! { Agents {
     Write revoke_agent(workspace: WorkspaceId, id: AgentId, now: Timestamp) -> Option<Agent>;
 } }
 
+through! { Fleets {
+    Read fleet() -> Fleet;
+    Write begin_fleet_epoch(new: NewFleetEpoch, now: Timestamp) -> Fleet;
+    Read find_owed(agent: AgentId) -> Option<Owed>;
+    Read permit_states(permits: &[PermitId]) -> HashMap<PermitId, publish::State>;
+    Write record_recount(agent: AgentId, epoch: FleetEpoch) -> ();
+    Read list_unarmed_intents(agent: AgentId, account: Option<AccountId>, before: Timestamp, after: Option<IntentId>, limit: u32) -> Vec<(IntentId, WorkspaceId, PostingId)>;
+    Read list_armed_before(epoch: FleetEpoch, agent: Option<AgentId>, limit: u32) -> Vec<Intent>;
+} }
+
+through! { Looks {
+    Read list_looks(workspace: WorkspaceId, posting: PostingId) -> Vec<LookRecord>;
+} }
+
 through! { Evidence {
     Write add_evidence(agent: AgentId, file: EvidenceFile, content: Vec<u8>) -> EvidenceFile;
     Read list_evidence(workspace: WorkspaceId, job: JobId) -> Vec<EvidenceFile>;
@@ -182,6 +202,13 @@ through! { Work {
         Read list_agent_runs(agent: AgentId) -> Vec<Job>;
         Read list_expired_leases(now: Timestamp, limit: u32) -> Vec<Job>;
         Read list_overdue_intents(now: Timestamp, limit: u32) -> Vec<Intent>;
+        Read find_pacing(workspace: WorkspaceId, account: AccountId, now: Timestamp) -> Option<Pacing>;
+        Read list_ended_windows(now: Timestamp, limit: u32) -> Vec<(WorkspaceId, AccountId)>;
+        Read list_run_starts(account: AccountId, kind: job::Kind, since: Timestamp) -> Vec<Timestamp>;
+        Read count_ahead(job: &Job, now: Timestamp) -> u32;
+        Read find_account_run(account: AccountId) -> Option<Job>;
+        Read find_open_login(account: AccountId) -> Option<Job>;
+        Read find_open_look(intent: IntentId) -> Option<Job>;
         Read next_run_after(agents: &[AgentId], now: Timestamp) -> Option<Timestamp>;
         Read find_publication(workspace: WorkspaceId, id: PostingId) -> Option<Publication>;
         Read find_posting(workspace: WorkspaceId, id: PostingId) -> Option<Posting>;

@@ -27,6 +27,8 @@ const STALE: &str = "STALE_RUN";
 const WRONG_STATE: &str = "WRONG_STATE";
 /// The controller's reason while another publication of the account is not decided about.
 const ACCOUNT_BUSY: &str = "ACCOUNT_BUSY";
+/// The controller's reason while the account's own rules do not allow a publication.
+const PACED: &str = "PACED";
 /// How long a filled form waits for a controller that does not answer.
 const UNREACHED_MAX: Duration = Duration::from_secs(10 * 60);
 /// How often a form is begun anew after a sleep within one run.
@@ -208,6 +210,8 @@ pub(super) fn refused(run: &Run, step: &str, error: &LinkError) -> Failure {
             FailureClass::Network,
             "another publication of this account is being settled; it is tried again after that".to_owned(),
         ),
+        // A limit, quiet hours or a pause of the account: nothing is wrong, and the posting waits in the queue.
+        (PACED, _) => (FailureClass::NotYet, format!("nothing was published: {why}")),
         (_, LinkFault::Identity) => (FailureClass::Network, not_now(why)),
         _ => (FailureClass::Internal, not_now(why)),
     };

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Limit;
+use super::pacing::PacingArguments;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountsCommand {
@@ -39,6 +40,23 @@ pub(crate) enum AccountsCommand {
         /// Follow it until the account is signed in
         #[arg(long, short)]
         watch: bool,
+    },
+    /// Show or change how often an account may publish
+    ///
+    /// Without options it shows what holds, what is used of it, and what a publication waits for now.
+    Pacing(PacingArguments),
+    /// Stop all work of an account until it is resumed
+    Pause {
+        /// Id, unique beginning of the id, or name
+        account: String,
+    },
+    /// Let a paused account go on
+    Resume {
+        /// Id, unique beginning of the id, or name
+        account: String,
+        /// End the rest after what the site answered, too: its cause is gone
+        #[arg(long)]
+        end_rest: bool,
     },
 }
 

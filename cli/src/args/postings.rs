@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use tradepost_domain::job;
 use tradepost_domain::posting::State;
 
 use super::Limit;
@@ -54,6 +55,16 @@ pub(crate) enum PostingsCommand {
     ///
     /// Either --published URL, or --not-published. What each look saw is shown before, and the screenshots are saved.
     Resolve(ResolvePosting),
+    /// Say what a posting waits for, and until when
+    Why(PostingArgument),
+    /// Give a posting another place in its account's queue
+    Prioritize {
+        #[command(flatten)]
+        posting: PostingArgument,
+        /// high, normal, low, or a number from -100 to 100
+        #[arg(allow_hyphen_values = true, value_parser = priority)]
+        priority: i32,
+    },
     /// Show the proof of publication
     Receipt(PostingArgument),
 }
@@ -83,8 +94,8 @@ pub(crate) struct CreatePosting {
     /// The account: id, unique beginning of the id, or name
     #[arg(long, short)]
     pub(crate) account: String,
-    /// Higher goes first, -100 to 100
-    #[arg(long, default_value_t = 0, allow_hyphen_values = true, value_parser = clap::value_parser!(i32).range(-100..=100))]
+    /// high, normal, low, or a number from -100 to 100; higher goes first
+    #[arg(long, default_value = "normal", allow_hyphen_values = true, value_parser = priority)]
     pub(crate) priority: i32,
     /// Post although the listing is on this account already
     #[arg(long)]
@@ -124,6 +135,20 @@ pub(crate) struct ResolvePosting {
     /// Folder for the screenshots [default: tradepost-evidence-ID in the current folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) save: Option<std::path::PathBuf>,
+}
+
+/// A priority by its name or number.
+fn priority(text: &str) -> Result<i32, String> {
+    match text {
+        "high" => Ok(job::HIGH),
+        "normal" => Ok(0),
+        "low" => Ok(-job::HIGH),
+        number => number
+            .parse()
+            .ok()
+            .filter(|number| job::PRIORITIES.contains(number))
+            .ok_or_else(|| String::from("use high, normal, low, or a number from -100 to 100")),
+    }
 }
 
 /// A posting's state as an argument.

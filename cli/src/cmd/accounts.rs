@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::json;
 use tradepost_domain::job::State;
 
-use super::{find, tell_rest, watch};
+use super::{find, pacing, tell_rest, watch};
 use crate::args::Format;
 use crate::args::accounts::{AccountsCommand, AddAccount, Switch};
 use crate::client::Client;
@@ -45,6 +45,11 @@ pub(super) async fn run(command: AccountsCommand, client: &Client, output: &Outp
         AccountsCommand::Login { account, watch } => {
             let account = find::account(client, &account).await?;
             return login(account, watch, client, output).await;
+        }
+        AccountsCommand::Pacing(arguments) => pacing::pacing(arguments, client, output).await?,
+        AccountsCommand::Pause { account } => pacing::pause(&account, client, output).await?,
+        AccountsCommand::Resume { account, end_rest } => {
+            pacing::resume(&account, end_rest, client, output).await?;
         }
     }
     Ok(Exit::Ok)

@@ -9,7 +9,7 @@ use crate::args::Format;
 use crate::args::postings::{CreatePosting, ListPostings, PostingsCommand};
 use crate::client::Client;
 use crate::error::{Error, Exit, Result};
-use crate::model::{EvidenceRef, FieldCheck, Item, Posting, Receipt, Step, Witness};
+use crate::model::{EvidenceRef, FieldCheck, Item, Posting, Receipt, Step, Wait, Witness};
 use crate::output::{Output, Table, Tone, faint, plain, text};
 
 pub(super) async fn run(command: PostingsCommand, client: &Client, output: &Output) -> Result<Exit> {
@@ -51,6 +51,16 @@ pub(super) async fn run(command: PostingsCommand, client: &Client, output: &Outp
             return follow(watch, wait.wait, posting, &[], client, output).await;
         }
         PostingsCommand::Resolve(arguments) => resolve::run(arguments, client, output).await?,
+        PostingsCommand::Why(argument) => {
+            let posting = find::posting(client, &argument.posting).await?;
+            let wait = client.get_wait(posting.id).await?;
+            output.one(&wait, &wait.posting_id, || why(output, &wait))?;
+        }
+        PostingsCommand::Prioritize { posting, priority } => {
+            let posting = find::posting(client, &posting.posting).await?;
+            let posting = client.prioritize_posting(posting.id, priority).await?;
+            show(client, output, &posting).await?;
+        }
         PostingsCommand::Receipt(argument) => {
             let posting = find::posting(client, &argument.posting).await?;
             let receipt = client.find_receipt(posting.id.clone()).await?.ok_or_else(|| {
@@ -223,6 +233,21 @@ fn posting_text(output: &Output, posting: &Posting, names: &Names) -> String {
             ("changed", text::absolute(posting.updated_at)),
         ],
     )
+}
+
+/// One sentence: what the posting waits for, or that it does not wait.
+fn why(output: &Output, wait: &Wait) -> String {
+    let sentence = match (wait.waiting_for.as_str(), wait.state) {
+        ("", State::Running) => "The posting does not wait: its agent works on it now.".to_owned(),
+        ("", State::Published) => "The posting does not wait: it is published.".to_owned(),
+        ("", State::Cancelled) => "The posting does not wait: it was cancelled.".to_owned(),
+        ("", _) => {
+            let why = wait.failure.as_ref().map(text::failure).unwrap_or_default();
+            format!("The posting does not wait: it was given up. {why}")
+        }
+        (waits, _) => format!("The posting waits for {waits}."),
+    };
+    format!("{}\n", output.tone(sentence.trim(), text::posting_tone(wait.state)))
 }
 
 /// How an item was found that a person named.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tradepost_domain::pacing::span;
 use tradepost_domain::{agent, job, posting};
 
 use super::{Output, Tone};
@@ -104,10 +105,15 @@ pub(crate) fn presence_tone(presence: agent::Presence) -> Tone {
 
 /// A failure in one line: `price: the site wants whole euros (listing_rejected, step prepare.price)`.
 pub(crate) fn failure(failure: &Failure) -> String {
-    let Failure { class, step, field, message } = failure;
+    let Failure { class, step, field, message, until } = failure;
+    let until = match until.strip_prefix('+').and_then(|seconds| seconds.parse().ok()) {
+        Some(seconds) => format!(", the site says: not for {}", span(Duration::from_secs(seconds))),
+        None if until.is_empty() => String::new(),
+        None => format!(", the site says: not before {}", until.trim_start_matches("0000-")),
+    };
     let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
     let step = if step.is_empty() { String::new() } else { format!(", step {step}") };
-    format!("{field}{message} ({class}{step})")
+    format!("{field}{message} ({class}{step}{until})")
 }
 
 /// Names and values of one thing, aligned; rows without a value are left out.

@@ -28,6 +28,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// is 30 seconds old already and a job must not seem to run for longer than 35; an agent that comes later takes its parked run
 /// up again.
 const GRACE: Duration = Duration::from_secs(2);
+/// Windows of accounts that have ended are looked for this often.
+const WINDOWS: Duration = Duration::from_secs(1);
 /// Jobs are counted this often.
 const COUNT: Duration = Duration::from_secs(10);
 
@@ -68,6 +70,11 @@ pub fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, grace: Grace) {
     driver.spawn("overdue-permits", Duration::ZERO, SWEEP, Arc::default(), move || {
         let core = core_.clone();
         async move { core.sweep_overdue().await.map(drop) }
+    });
+    let core_ = core.clone();
+    driver.spawn("windows", Duration::ZERO, WINDOWS, Arc::default(), move || {
+        let core = core_.clone();
+        async move { core.roll_windows().await.map(drop) }
     });
     let (core_, sessions_) = (core.clone(), sessions.clone());
     driver.spawn("touch", Duration::ZERO, TOUCH, Arc::default(), move || {

@@ -4,6 +4,8 @@ use tonic::{Request, Response, Status, async_trait};
 use tradepost_domain::field::{Violation, Violations};
 use tradepost_domain::id::PostingId;
 use tradepost_domain::posting::Posting;
+use tradepost_domain::waiting::Wait;
+use tradepost_proto::convert::time;
 use tradepost_proto::v1::posting_service_server::PostingService;
 use tradepost_proto::v1::resolve_posting_request;
 use tradepost_proto::{convert, v1};
@@ -12,11 +14,12 @@ use tradepost_store::PostingFilter;
 use super::{Api, caller, checked, status};
 use crate::service::page::{Page, Query};
 use crate::service::posting::{Finding, NewPosting};
+use crate::service::waiting::Explained;
 
 impl Api {
     async fn show(&self, posting: Posting) -> Result<Option<v1::Posting>, Status> {
         let shown = self.core.waiting_for(vec![posting]).await.map_err(status::from)?;
-        Ok(shown.into_iter().next().map(|(posting, waiting)| v1::Posting::waiting(posting, waiting)))
+        Ok(shown.into_iter().next().map(wire))
     }
 }
 
@@ -31,7 +34,7 @@ impl PostingService for Api {
         let new = new_posting(&mut violations, "", request.into_inner());
         let new = checked(violations, new)?;
         let created = self.core.create_posting(&caller, new).await.map_err(status::from)?;
-        Ok(Response::new(v1::CreatePostingResponse { posting: Some(waiting(created)) }))
+        Ok(Response::new(v1::CreatePostingResponse { posting: Some(wire(created)) }))
     }
 
     async fn batch_create_postings(
@@ -49,7 +52,7 @@ impl PostingService for Api {
         let new = checked(violations, new.into_iter().collect::<Option<Vec<_>>>())?;
         let created = self.core.create_postings(&caller, &new).await.map_err(status::from)?;
         Ok(Response::new(v1::BatchCreatePostingsResponse {
-            postings: created.into_iter().map(waiting).collect(),
+            postings: created.into_iter().map(wire).collect(),
         }))
     }
 
@@ -78,10 +81,7 @@ impl PostingService for Api {
             self.core.postings(&caller, filter, &query).await.map_err(status::from)?;
         let shown = self.core.waiting_for(rows).await.map_err(status::from)?;
         Ok(Response::new(v1::ListPostingsResponse {
-            postings: shown
-                .into_iter()
-                .map(|(posting, waiting)| v1::Posting::waiting(posting, waiting))
-                .collect(),
+            postings: shown.into_iter().map(wire).collect(),
             next_page_token: next_token,
         }))
     }
@@ -95,6 +95,35 @@ impl PostingService for Api {
         let posting =
             self.core.cancel_posting(&caller, posting_id("id", &id)?).await.map_err(status::from)?;
         Ok(Response::new(v1::CancelPostingResponse { posting: self.show(posting).await? }))
+    }
+
+    async fn prioritize_posting(
+        &self,
+        request: Request<v1::PrioritizePostingRequest>,
+    ) -> Result<Response<v1::PrioritizePostingResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::PrioritizePostingRequest { id, priority } = request.into_inner();
+        let prioritized = self.core.prioritize_posting(&caller, posting_id("id", &id)?, priority).await;
+        let posting = prioritized.map_err(status::from)?;
+        Ok(Response::new(v1::PrioritizePostingResponse { posting: self.show(posting).await? }))
+    }
+
+    async fn get_wait(
+        &self,
+        request: Request<v1::GetWaitRequest>,
+    ) -> Result<Response<v1::GetWaitResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::GetWaitRequest { posting_id: id } = request.into_inner();
+        let explained = self.core.explain_posting(&caller, posting_id("posting_id", &id)?).await;
+        let Explained { posting, job, wait, zone, ahead } = explained.map_err(status::from)?;
+        Ok(Response::new(v1::GetWaitResponse {
+            reason: wait.as_ref().map_or_else(String::new, |wait| wait.reason.to_owned()),
+            until: wait.as_ref().and_then(|wait| wait.until).map(time::to_wire),
+            posting: Some(wire((posting, wait))),
+            time_zone: zone.to_string(),
+            priority: job.priority,
+            ahead,
+        }))
     }
 
     async fn retry_posting(
@@ -170,8 +199,8 @@ impl PostingService for Api {
     }
 }
 
-fn waiting((posting, waits): (Posting, String)) -> v1::Posting {
-    v1::Posting::waiting(posting, waits)
+fn wire((posting, wait): (Posting, Option<Wait>)) -> v1::Posting {
+    v1::Posting::waiting(posting, wait.map_or_else(String::new, |wait| wait.sentence))
 }
 
 /// A request for a posting; `place` goes before the names of its fields.

@@ -113,6 +113,12 @@ reasons! {
     WrongState = "WRONG_STATE", FailedPrecondition;
     /// Another publication of the account is unsettled.
     AccountBusy = "ACCOUNT_BUSY", FailedPrecondition;
+    /// The account's pacing does not allow the publication yet, or the account is paused.
+    Paced = "PACED", FailedPrecondition;
+    /// The account has a sign-in that has not ended.
+    LoginOpen = "LOGIN_OPEN", FailedPrecondition;
+    /// The posting has a look that has not ended.
+    LookOpen = "LOOK_OPEN", FailedPrecondition;
     /// The marketplace listing confirms another posting.
     ItemTaken = "ITEM_TAKEN", FailedPrecondition;
     /// What the agent holds differs from what was saved.
@@ -300,6 +306,13 @@ fn conflicting(conflict: Conflict) -> Error {
             Reason::PostingOpen,
             "this listing is being posted already; wait for the posting's end or cancel it",
         ),
+        Conflict::LoginOpen => (
+            Reason::LoginOpen,
+            "the account has a sign-in that has not ended; finish that one, or see `tradepost jobs list --account`",
+        ),
+        Conflict::LookOpen => {
+            (Reason::LookOpen, "a look for this posting is open already; it goes on by itself")
+        }
         Conflict::AgentKey => (Reason::AgentKeyTaken, "another agent has this key; make a new key pair"),
         Conflict::Id => (Reason::IdTaken, "the request id was used for something else; choose another one"),
     };

@@ -18,6 +18,7 @@ pub mod evidence;
 pub mod fleet;
 pub mod job;
 pub mod listing;
+pub mod pacing;
 pub mod page;
 pub mod permit;
 pub mod photo;

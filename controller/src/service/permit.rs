@@ -113,7 +113,14 @@ impl Core {
                 };
                 Ok(Some(Decision { guard, ..event.into() }))
             })
-            .await?;
+            .await;
+        if let Err(error) = &publication
+            && error.reason == Reason::Paced
+        {
+            // The claim believed that it may begin: what it reads is mended, so that no form is filled in vain again.
+            self.roll_window(intent.workspace, intent.account).await?;
+        }
+        let publication = publication?;
         let permit = publication
             .intent
             .permit

@@ -16,6 +16,7 @@ use tradepost_domain::posting::{
 use tradepost_domain::publish::{self, Intent, Looks, PublishedItem};
 use tradepost_domain::reconcile::LookRecord;
 use tradepost_domain::time::Timestamp;
+use tradepost_domain::waiting::Wait;
 use tradepost_recipe::{catalogue, values};
 use tradepost_runtime::telemetry;
 use tradepost_store::{Asked, Change, Conflict, Error as StoreError, Ground, PostingFilter};
@@ -24,7 +25,7 @@ use url::Url;
 use super::core::{Caller, Core, TRIES};
 use super::error::{Error, Reason, Result};
 use super::page::{Page, Query};
-use super::work::{job_event, posting_event};
+use super::work::{job_event, posting_event, told_of};
 
 /// What a caller asks for.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ pub enum Finding {
 
 impl Core {
     /// Asks for a posting. The same request gives the same posting. Returned with what it waits for.
-    pub async fn create_posting(&self, caller: &Caller, new: NewPosting) -> Result<(Posting, String)> {
+    pub async fn create_posting(&self, caller: &Caller, new: NewPosting) -> Result<(Posting, Option<Wait>)> {
         let mut created =
             self.create(caller, std::slice::from_ref(&new)).await.map_err(|(_, error)| error)?;
         created.pop().ok_or_else(|| Error::internal("one posting was asked for, and none was made"))
@@ -71,7 +72,7 @@ impl Core {
         &self,
         caller: &Caller,
         new: &[NewPosting],
-    ) -> Result<Vec<(Posting, String)>> {
+    ) -> Result<Vec<(Posting, Option<Wait>)>> {
         if new.is_empty() || new.len() > BATCH_MAX {
             let message = format!("are {}; ask for 1 to {BATCH_MAX} postings at once", new.len());
             return Err(Error::field("requests", message));
@@ -92,7 +93,7 @@ impl Core {
         &self,
         caller: &Caller,
         new: &[NewPosting],
-    ) -> Result<Vec<(Posting, String)>, (Option<usize>, Error)> {
+    ) -> Result<Vec<(Posting, Option<Wait>)>, (Option<usize>, Error)> {
         let workspace = caller.workspace;
         let asked: Vec<Asked> = new
             .iter()
@@ -113,8 +114,7 @@ impl Core {
                     continue;
                 }
                 let publication = self.fresh(caller, one, ground).map_err(|error| (Some(at), error))?;
-                let waits = self.queued_for(&publication.job, ground.agent.as_ref(), ground.unsettled);
-                answers.push((publication.posting.clone(), Some(waits)));
+                answers.push((publication.posting.clone(), self.at_first(ground)));
                 add_created(&mut change, publication);
             }
             match self.store.commit(change, self.now()).await {
@@ -128,11 +128,14 @@ impl Core {
     }
 
     /// What those wait for that were made before is looked up.
-    async fn with_waits(&self, answers: Vec<(Posting, Option<String>)>) -> Result<Vec<(Posting, String)>> {
+    async fn with_waits(
+        &self,
+        answers: Vec<(Posting, Option<Wait>)>,
+    ) -> Result<Vec<(Posting, Option<Wait>)>> {
         let mut all = Vec::with_capacity(answers.len());
-        for (posting, waits) in answers {
-            match waits {
-                Some(waits) => all.push((posting, waits)),
+        for (posting, wait) in answers {
+            match wait {
+                Some(wait) => all.push((posting, Some(wait))),
                 None => all.extend(self.waiting_for(vec![posting]).await?),
             }
         }
@@ -140,9 +143,7 @@ impl Core {
     }
 
     fn fresh(&self, caller: &Caller, new: &NewPosting, ground: &Ground) -> Result<Publication> {
-        if !(-100..=100).contains(&new.priority) {
-            return Err(Error::field("priority", format!("is {}; use -100 to 100", new.priority)));
-        }
+        check_priority(new.priority)?;
         let account = ground.account.as_ref();
         let account =
             account.ok_or_else(|| Error::not_found(Reason::AccountNotFound, "account", new.account))?;
@@ -191,6 +192,7 @@ impl Core {
                 run_after: now,
                 cancel_requested: false,
                 failure: None,
+                discarded_at: None,
                 trace_context: telemetry::current_traceparent(),
                 created_at: now,
                 updated_at: now,
@@ -247,6 +249,29 @@ impl Core {
                 Reason::WrongState => Error::new(Reason::WrongState, "the posting has ended already"),
                 _ => error,
             })?;
+        Ok(publication.posting)
+    }
+
+    /// Gives a posting another place in its account's queue.
+    pub async fn prioritize_posting(&self, caller: &Caller, id: PostingId, priority: i32) -> Result<Posting> {
+        check_priority(priority)?;
+        let decided = self.decide(caller.workspace, id, |publication, _| {
+            let job = &publication.job;
+            if job.priority == priority && !job.state.is_terminal() {
+                return Ok(None);
+            }
+            let told = told_of(job, caller, json!({ "priority": priority }));
+            let with = Change { events: vec![told], ..Change::default() };
+            let event = Event::Job(job::Event::Prioritize(priority));
+            Ok(Some(super::work::Decision { with, ..event.into() }))
+        });
+        let publication = decided.await.map_err(|error| match error.reason {
+            Reason::WrongState => Error::new(
+                Reason::WrongState,
+                "the posting has ended; its place in the queue does not matter any more",
+            ),
+            _ => error,
+        })?;
         Ok(publication.posting)
     }
 
@@ -319,6 +344,13 @@ impl Core {
         let found = self.store.find_publication(caller.workspace, id).await?;
         found.ok_or_else(|| Error::not_found(Reason::PostingNotFound, "posting", id))
     }
+}
+
+fn check_priority(priority: i32) -> Result<()> {
+    if job::PRIORITIES.contains(&priority) {
+        return Ok(());
+    }
+    Err(Error::field("priority", format!("is {priority}; use -100 to 100")))
 }
 
 /// Why a posting in this state is not tried again, and what to do instead.

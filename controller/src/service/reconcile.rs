@@ -148,8 +148,11 @@ impl Core {
     pub(super) async fn resume_look(&self, publication: &Publication) -> Result<bool> {
         for state in [job::State::NeedsHuman, job::State::Failed] {
             if let Some(job) = self.look_job_in(publication, state).await? {
-                self.apply(&job, job::Event::Resume).await?;
-                return Ok(true);
+                return match self.apply(&job, job::Event::Resume).await {
+                    // Another one goes on already.
+                    Err(error) if error.reason != Reason::LookOpen => Err(error),
+                    _ => Ok(true),
+                };
             }
         }
         Ok(false)
@@ -206,23 +209,12 @@ impl Core {
     }
 
     async fn look_job_in(&self, publication: &Publication, state: job::State) -> Result<Option<Job>> {
-        let filter =
-            tradepost_store::JobFilter { state: Some(state), account: Some(publication.posting.account) };
+        let account = Some(publication.posting.account);
+        let filter = tradepost_store::JobFilter { state: Some(state), account, dead_letters: false };
         let page = PageRequest { limit: 200, after: None };
         let jobs = self.store.list_jobs(publication.posting.workspace, filter, page).await?;
         let ours = |job: &Job| job.kind == job::Kind::Reconcile && job.intent == Some(publication.intent.id);
         Ok(jobs.rows.into_iter().find(ours))
-    }
-
-    /// When the next look of an uncertain publication is due, if one is queued.
-    pub(super) async fn next_look(&self, publication: &Publication) -> Result<Option<Timestamp>> {
-        let filter = tradepost_store::JobFilter {
-            state: Some(job::State::Queued),
-            account: Some(publication.posting.account),
-        };
-        let page = PageRequest { limit: 200, after: None };
-        let jobs = self.store.list_jobs(publication.posting.workspace, filter, page).await?;
-        Ok(jobs.rows.iter().filter(|job| job.kind == job::Kind::Reconcile).map(|job| job.run_after).min())
     }
 }
 

@@ -143,8 +143,11 @@ impl Core {
     /// The account is signed in: jobs that waited for that go on.
     async fn login_succeeded(&self, job: &Job, run_lease: RunLease) -> Result<()> {
         self.apply(job, job::Event::Succeed(run_lease)).await?;
-        let filter =
-            tradepost_store::JobFilter { state: Some(job::State::NeedsHuman), account: Some(job.account) };
+        let filter = tradepost_store::JobFilter {
+            state: Some(job::State::NeedsHuman),
+            account: Some(job.account),
+            dead_letters: false,
+        };
         let page = tradepost_store::PageRequest { limit: 200, after: None };
         for waiting in self.store.list_jobs(job.workspace, filter, page).await?.rows {
             let for_login = waiting.failure.as_ref().is_some_and(|failure| {

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
+use tradepost_domain::agent::Agent;
 use tradepost_domain::fleet::{FleetEpoch, Knowledge};
-use tradepost_domain::id::{AgentId, BootId, SessionEpoch};
+use tradepost_domain::id::{AgentId, BootId, SessionEpoch, WorkspaceId};
 use tradepost_domain::job;
 use tradepost_store::{Attachment, Error as StoreError};
 
@@ -33,6 +34,8 @@ pub struct Greeting {
 pub struct Attached {
     /// The stream's number.
     pub epoch: SessionEpoch,
+    /// The agent's tenant.
+    pub workspace: WorkspaceId,
     /// The present life of the database.
     pub fleet: FleetEpoch,
     /// Whether the agent has to recount its journal before it gets work.
@@ -66,11 +69,11 @@ impl Core {
             Err(StoreError::Stale) => {
                 Err(Error::new(Reason::AgentRevoked, "this agent is revoked or unknown; enrol it anew"))
             }
-            attached => Ok(Attached {
-                epoch: attached?.epoch,
-                fleet,
-                owes_recount: self.store.find_owed(agent).await?.is_some(),
-            }),
+            attached => {
+                let Agent { workspace, epoch, .. } = attached?;
+                let owes_recount = self.store.find_owed(agent).await?.is_some();
+                Ok(Attached { epoch, workspace, fleet, owes_recount })
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use tradepost_domain::publish::{self, Intent};
 use tradepost_domain::time::Timestamp;
 use tradepost_store::{Change, ChangeReceipt, EpochGuard, Error as StoreError};
 
-use super::core::{Core, TRIES};
+use super::core::{Caller, Core, TRIES};
 use super::error::{Error, Reason, Result};
 
 /// What shall happen to a publication.
@@ -85,10 +85,12 @@ impl Core {
             let now = self.now();
             let Some(decision) = choose(&before, now)? else { return Ok(before) };
             guarded = decision.guard.is_some();
-            let (after, change) = self.step(&before, decision, now)?;
+            let (after, mut change) = self.step(&before, decision, now)?;
             if change == Change::default() {
                 return Ok(after);
             }
+            self.pace_publication(&mut change, &before, now).await?;
+            self.space(&mut change, now).await?;
             match self.store.commit(change, now).await {
                 Ok(()) => return Ok(after),
                 Err(StoreError::Stale) => tracing::debug!(%posting, "changed meanwhile; deciding anew"),
@@ -100,6 +102,20 @@ impl Core {
 
     /// The same for a job that serves no publication's click: sign-ins and looks.
     pub async fn decide_job<F>(&self, workspace: WorkspaceId, id: JobId, choose: F) -> Result<Job>
+    where
+        F: Fn(&Job, Timestamp) -> Result<Option<job::Event>> + Send + Sync,
+    {
+        self.decide_job_telling(workspace, id, &[], choose).await
+    }
+
+    /// The same, with events that tell of it.
+    pub(super) async fn decide_job_telling<F>(
+        &self,
+        workspace: WorkspaceId,
+        id: JobId,
+        told: &[NewEvent],
+        choose: F,
+    ) -> Result<Job>
     where
         F: Fn(&Job, Timestamp) -> Result<Option<job::Event>> + Send + Sync,
     {
@@ -115,8 +131,10 @@ impl Core {
             if after == before {
                 return Ok(after);
             }
-            let mut change = Change::default();
+            let mut change = Change { events: told.to_vec(), ..Change::default() };
             add_job(&mut change, &before, &after);
+            self.pace_job(&mut change, &before, now).await?;
+            self.space(&mut change, now).await?;
             match self.store.commit(change, now).await {
                 Ok(()) => return Ok(after),
                 Err(StoreError::Stale) => tracing::debug!(job = %id, "changed meanwhile; deciding anew"),
@@ -210,6 +228,7 @@ impl Core {
             run_after,
             cancel_requested: false,
             failure: None,
+            discarded_at: None,
             created_at: now,
             updated_at: now,
             version: Version(1),
@@ -252,6 +271,16 @@ pub fn job_event(job: &Job) -> NewEvent {
             "failure": failure,
         }),
     }
+}
+
+/// What a person did to a job, told in the feed.
+pub fn told_of(job: &Job, by: &Caller, mut data: serde_json::Value) -> NewEvent {
+    let mut event = job_event(job);
+    if let (Some(all), Some(new)) = (event.data.as_object_mut(), data.as_object_mut()) {
+        all.append(new);
+        all.insert(String::from("by"), json!(by.user.to_string()));
+    }
+    event
 }
 
 /// The event of a changed posting.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tradepost_domain::agent::HEARTBEAT;
 use tradepost_domain::fleet::Knowledge;
-use tradepost_domain::id::{AgentId, SessionEpoch};
+use tradepost_domain::id::{AgentId, SessionEpoch, WorkspaceId};
 use tradepost_proto::convert::time;
 use tradepost_proto::v1;
 use tradepost_proto::v1::open_response::Frame as Out;
@@ -46,6 +46,7 @@ pub struct Connection {
 /// An agent that was greeted and has still to recount its journal before it gets work.
 struct Pending {
     epoch: SessionEpoch,
+    workspace: WorkspaceId,
     slots: u32,
     keep: Vec<Run>,
     knowledge: Knowledge,
@@ -172,11 +173,11 @@ impl Connection {
             Action::Recount(permits, part) => {
                 self.core.told(agent, permits).await?;
                 if part == Part::Last
-                    && let Some(Pending { epoch, slots, keep, knowledge }) = begun.pending.take()
+                    && let Some(Pending { epoch, workspace, slots, keep, knowledge }) = begun.pending.take()
                 {
                     self.core.recounted(agent, &knowledge).await?;
                     tracing::info!(%agent, epoch = epoch.0, "an agent has recounted its journal");
-                    self.sessions.insert(agent, epoch, slots, keep, self.link());
+                    self.sessions.insert(agent, workspace, epoch, slots, keep, self.link());
                 }
             }
             Action::Beat(runs) => {
@@ -207,7 +208,8 @@ impl Connection {
     }
 
     async fn attach(&self, greeting: Greeting) -> Result<Begun, Error> {
-        let Attached { epoch, fleet, owes_recount } = self.core.attach(self.agent, &greeting).await?;
+        let Attached { epoch, workspace, fleet, owes_recount } =
+            self.core.attach(self.agent, &greeting).await?;
         // Before the agent hears of the stream: its calls for runs that were parked find them running.
         let reconciled = self.core.reconcile_runs(self.agent, &greeting.runs, true).await?;
         self.link().tell(convert::out(Out::Welcome(v1::Welcome {
@@ -228,6 +230,7 @@ impl Connection {
         if owes_recount {
             let pending = Pending {
                 epoch,
+                workspace,
                 slots: greeting.slots,
                 keep: reconciled.keep,
                 knowledge: greeting.knowledge,
@@ -235,7 +238,7 @@ impl Connection {
             return Ok(Begun { epoch: Some(epoch), pending: Some(pending) });
         }
         // Only now jobs may be claimed for it: before, none of its rows can be a dispatch under way.
-        self.sessions.insert(self.agent, epoch, greeting.slots, reconciled.keep, self.link());
+        self.sessions.insert(self.agent, workspace, epoch, greeting.slots, reconciled.keep, self.link());
         Ok(Begun { epoch: Some(epoch), pending: None })
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-use tradepost_domain::id::{AgentId, SessionEpoch};
+use tradepost_domain::fair;
+use tradepost_domain::id::{AgentId, SessionEpoch, WorkspaceId};
 use tradepost_domain::time::Timestamp;
 use tradepost_proto::v1;
 use tradepost_runtime::clock::SharedClock;
@@ -24,18 +25,30 @@ const UNDER_WAY: Duration = Duration::from_secs(10);
 const SWEEP: Duration = Duration::from_millis(800);
 
 /// The attached agents; clones share them.
+///
+/// Whose turn it is next is remembered here only: it makes the order fair, and decides about nothing else.
 #[derive(Clone)]
 pub struct Sessions {
     live: Arc<Mutex<BTreeMap<AgentId, Session>>>,
     /// When all were looked at last; none: they are due.
     swept: Arc<Mutex<Option<Timestamp>>>,
+    turns: Arc<Mutex<Turns>>,
     changed: Arc<Notify>,
     clock: SharedClock,
+}
+
+/// Who was served when, as growing numbers.
+#[derive(Debug, Default)]
+struct Turns {
+    newest: u64,
+    workspaces: BTreeMap<WorkspaceId, u64>,
 }
 
 /// One attached agent.
 #[derive(Debug)]
 pub struct Session {
+    /// Whose agent it is.
+    pub workspace: WorkspaceId,
     /// The stream's number.
     pub epoch: SessionEpoch,
     /// How many runs the agent takes at once.
@@ -45,6 +58,7 @@ pub struct Session {
     taken: BTreeMap<Run, Timestamp>,
     /// Something happened since its jobs were last claimed.
     due: bool,
+    served: u64,
 }
 
 /// The way to the other end of a stream.
@@ -103,7 +117,13 @@ impl Link {
 impl Sessions {
     /// Nobody is attached yet.
     pub fn new(clock: SharedClock) -> Self {
-        Self { live: Arc::default(), swept: Arc::default(), changed: Arc::default(), clock }
+        Self {
+            live: Arc::default(),
+            swept: Arc::default(),
+            turns: Arc::default(),
+            changed: Arc::default(),
+            clock,
+        }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<AgentId, Session>) -> T) -> T {
@@ -111,7 +131,15 @@ impl Sessions {
     }
 
     /// Takes a stream in; an older one of the same agent is ended.
-    pub fn insert(&self, agent: AgentId, epoch: SessionEpoch, slots: u32, runs: Vec<Run>, link: Link) {
+    pub fn insert(
+        &self,
+        agent: AgentId,
+        workspace: WorkspaceId,
+        epoch: SessionEpoch,
+        slots: u32,
+        runs: Vec<Run>,
+        link: Link,
+    ) {
         let now = self.clock.now();
         let taken = runs.into_iter().map(|run| (run, now)).collect();
         let older = self.with(|live| {
@@ -119,7 +147,7 @@ impl Sessions {
                 link.end();
                 return None;
             }
-            live.insert(agent, Session { epoch, slots, link, taken, due: true })
+            live.insert(agent, Session { workspace, epoch, slots, link, taken, due: true, served: 0 })
         });
         if let Some(older) = older {
             older.link.tell(convert::go_away(Duration::from_secs(1), "a newer stream of this agent began"));
@@ -172,36 +200,50 @@ impl Sessions {
     }
 
     /// The attached agents that can take runs, with how many: those to whom something happened since they were last
-    /// returned, and once in [`SWEEP`] all of them.
+    /// returned, and once in [`SWEEP`] all of them. Workspaces take turns, the one that was served least recently first.
     pub fn due(&self) -> Vec<(AgentId, SessionEpoch, u32)> {
-        let now = self.clock.now();
-        let all = {
-            let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
-            let all = swept.is_none_or(|at| !is_within(SWEEP, at, now));
-            if all {
-                *swept = Some(now);
-            }
-            all
-        };
-        self.with(|live| {
+        let all = self.is_sweep_due();
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting: Vec<_> = self.with(|live| {
             live.iter_mut()
                 .filter_map(|(agent, session)| {
                     let due = std::mem::take(&mut session.due) || all;
                     let taken = u32::try_from(session.taken.len()).unwrap_or(u32::MAX);
                     let free = session.slots.saturating_sub(taken);
-                    (due && free > 0).then_some((*agent, session.epoch, free))
+                    (due && free > 0).then_some(fair::Waiting {
+                        group: session.workspace,
+                        group_served: turns.workspaces.get(&session.workspace).copied().unwrap_or(0),
+                        served: session.served,
+                        who: (*agent, session.epoch, free),
+                    })
                 })
                 .collect()
-        })
+        });
+        drop(turns);
+        fair::order(waiting)
+    }
+
+    fn is_sweep_due(&self) -> bool {
+        let now = self.clock.now();
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = swept.is_none_or(|at| !is_within(SWEEP, at, now));
+        if due {
+            *swept = Some(now);
+        }
+        due
     }
 
     /// Sends a run's dispatch and counts its place as taken.
     pub fn dispatch(&self, agent: AgentId, run: Run, frame: v1::OpenResponse) -> Result<(), NotSent> {
-        let now = self.clock.now();
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         self.with(|live| {
             let session = live.get_mut(&agent).ok_or(NotSent::Detached)?;
             session.link.send(frame)?;
-            session.taken.insert(run, now);
+            session.taken.insert(run, self.clock.now());
+            turns.newest += 1;
+            session.served = turns.newest;
+            let newest = turns.newest;
+            turns.workspaces.insert(session.workspace, newest);
             Ok(())
         })
     }

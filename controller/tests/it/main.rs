@@ -6,6 +6,7 @@ mod access;
 mod agent;
 mod input;
 mod looks;
+mod pacing;
 mod recovery;
 mod restore;
 mod system;

@@ -97,7 +97,7 @@ async fn a_click_that_nobody_reports_is_found_by_looking_and_never_repeated() ->
     system.clock.advance(Duration::from_secs(61));
     wait::until("a look to be planned", DEADLINE, || async {
         let posting = user.posting(&posting.id).await.map_err(|error| error.to_string())?;
-        if posting.waiting_for.contains("next look in") { Ok(()) } else { Err(posting.waiting_for) }
+        if posting.waiting_for.contains("the next look, at") { Ok(()) } else { Err(posting.waiting_for) }
     })
     .await?;
     assert_eq!(user.posting(&posting.id).await?.state(), v1::PostingState::Uncertain);

@@ -236,6 +236,18 @@ pub enum Event {
     ProvenAbsentOnceMore,
 }
 
+impl From<job::Event> for Event {
+    fn from(event: job::Event) -> Self {
+        Self::Job(event)
+    }
+}
+
+impl From<publish::Event> for Event {
+    fn from(event: publish::Event) -> Self {
+        Self::Intent(event)
+    }
+}
+
 /// What follows from a decision, beyond the new states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {

@@ -293,6 +293,7 @@ fn job_of(state: job::State, attempt: u8, lease: Number, cancel_requested: bool)
         run_after: NOW,
         cancel_requested,
         failure: None,
+        discarded_at: None,
         trace_context: None,
         created_at: NOW,
         updated_at: NOW,

@@ -321,11 +321,11 @@ async fn insert_jobs(conn: &mut PgConnection, jobs: &[&Job]) -> Result<(), Fault
         "INSERT INTO jobs
              (id, workspace_id, kind, agent_id, account_id, posting_id, intent_id, state, priority, attempt, run_lease,
               lease_until, run_started_at, run_after, cancel_requested, failure, trace_context, created_at, updated_at,
-              version)
+              version, turn_at, discarded_at)
          SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[],
              $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::timestamptz[], $13::timestamptz[],
              $14::timestamptz[], $15::boolean[], $16::jsonb[], $17::text[], $18::timestamptz[], $19::timestamptz[],
-             $20::bigint[])",
+             $20::bigint[], $21::timestamptz[], $22::timestamptz[])",
         column!(jobs, |job| job.id.0),
         column!(jobs, |job| job.workspace.0),
         column!(jobs, |job| job.kind.name().to_owned()),
@@ -346,6 +346,8 @@ async fn insert_jobs(conn: &mut PgConnection, jobs: &[&Job]) -> Result<(), Fault
         column!(jobs, |job| Time(job.created_at)) as &[Time],
         column!(jobs, |job| Time(job.updated_at)) as &[Time],
         column!(jobs, |job| job.version.0),
+        column!(jobs, |job| Time(job.turn())) as &[Time],
+        column!(jobs, |job| job.discarded_at.map(Time)) as &[Option<Time>],
     )
     .execute(conn)
     .await?;
@@ -361,12 +363,13 @@ async fn update_jobs(conn: &mut PgConnection, jobs: &[&Job]) -> Result<(), Fault
         "UPDATE jobs j SET agent_id = n.agent_id, intent_id = n.intent_id, state = n.state, priority = n.priority,
              attempt = n.attempt, run_lease = n.run_lease, lease_until = n.lease_until,
              run_started_at = n.run_started_at, run_after = n.run_after, cancel_requested = n.cancel_requested,
-             failure = n.failure, updated_at = n.updated_at, version = j.version + 1
+             failure = n.failure, updated_at = n.updated_at, turn_at = n.turn_at, discarded_at = n.discarded_at,
+             version = j.version + 1
          FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::text[], $7::bigint[],
              $8::bigint[], $9::bigint[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::boolean[],
-             $14::jsonb[], $15::timestamptz[])
+             $14::jsonb[], $15::timestamptz[], $16::timestamptz[], $17::timestamptz[])
              AS n (id, workspace_id, version, agent_id, intent_id, state, priority, attempt, run_lease, lease_until,
-                   run_started_at, run_after, cancel_requested, failure, updated_at)
+                   run_started_at, run_after, cancel_requested, failure, updated_at, turn_at, discarded_at)
          WHERE j.id = n.id AND j.workspace_id = n.workspace_id AND j.version = n.version",
         column!(jobs, |job| job.id.0),
         column!(jobs, |job| job.workspace.0),
@@ -383,6 +386,8 @@ async fn update_jobs(conn: &mut PgConnection, jobs: &[&Job]) -> Result<(), Fault
         column!(jobs, |job| job.cancel_requested),
         &failures as &[Option<Value>],
         column!(jobs, |job| Time(job.updated_at)) as &[Time],
+        column!(jobs, |job| Time(job.turn())) as &[Time],
+        column!(jobs, |job| job.discarded_at.map(Time)) as &[Option<Time>],
     )
     .execute(conn)
     .await?;

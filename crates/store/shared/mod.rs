@@ -14,7 +14,7 @@
 //! every selected column says its nullability and, where it is no text or integer, its type; times are always bound.
 //! To add a query: write it here, run `make sqlx`. When one engine refuses it, make it a pair in the two dialects.
 //!
-//! Locks on PostgreSQL are taken in one order: agents, listings, new rows, jobs, intents, postings, and last the
+//! Locks on PostgreSQL are taken in one order: agents, accounts, listings, new rows, jobs, intents, postings, and last the
 //! workspace's row (by appending events).
 
 pub(crate) mod accounts;
@@ -27,6 +27,7 @@ mod fault;
 mod fleet;
 pub(crate) mod listings;
 mod looks;
+mod pacing;
 mod page;
 pub(crate) mod photos;
 pub(crate) mod rows;

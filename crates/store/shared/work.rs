@@ -7,6 +7,7 @@ use tradepost_domain::id::{
     AccountId, AgentId, IntentId, JobId, ListingId, PermitId, PostingId, RunLease, WorkspaceId,
 };
 use tradepost_domain::job::{self, Job};
+use tradepost_domain::pacing::Pacing;
 use tradepost_domain::posting::{self, Posting, Publication, Receipt};
 use tradepost_domain::publish::Intent;
 use tradepost_domain::time::Timestamp;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 
 use super::rows::{PostingRow, count, intents, jobs, postings};
 use super::runs::runs;
-use super::{Fault, IntentRow, JobRow, RunRow, Tx, page, steps};
+use super::{Fault, IntentRow, JobRow, RunRow, Tx, pacing, page, steps};
 use crate::backend::{Backend, Conn};
 use crate::dialect;
 use crate::time::Time;
@@ -153,6 +154,48 @@ impl Work for Backend {
             .collect()
         })
         .await
+    }
+
+    async fn find_pacing(
+        &self,
+        workspace: WorkspaceId,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Result<Option<Pacing>, Error> {
+        self.snapshot(async |conn| pacing::find(conn, workspace, account, now).await).await
+    }
+
+    async fn list_ended_windows(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(WorkspaceId, AccountId)>, Error> {
+        self.read(async |conn| pacing::list_ended_windows(conn, now, limit).await).await
+    }
+
+    async fn list_run_starts(
+        &self,
+        account: AccountId,
+        kind: job::Kind,
+        since: Timestamp,
+    ) -> Result<Vec<Timestamp>, Error> {
+        self.read(async |conn| pacing::list_run_starts(conn, account, kind, since).await).await
+    }
+
+    async fn count_ahead(&self, job: &Job, now: Timestamp) -> Result<u32, Error> {
+        self.read(async |conn| pacing::count_ahead(conn, job, now).await).await
+    }
+
+    async fn find_account_run(&self, account: AccountId) -> Result<Option<Job>, Error> {
+        self.read(async |conn| pacing::find_account_run(conn, account).await).await
+    }
+
+    async fn find_open_login(&self, account: AccountId) -> Result<Option<Job>, Error> {
+        self.read(async |conn| pacing::find_open_login(conn, account).await).await
+    }
+
+    async fn find_open_look(&self, intent: IntentId) -> Result<Option<Job>, Error> {
+        self.read(async |conn| pacing::find_open_look(conn, intent).await).await
     }
 
     async fn next_run_after(&self, agents: &[AgentId], now: Timestamp) -> Result<Option<Timestamp>, Error> {
@@ -301,7 +344,7 @@ async fn find_intent(conn: &mut Conn, id: IntentId) -> Result<Option<Intent>, Fa
         .transpose()
 }
 
-/// Three statements, as each filter has its own index: of an account, of a state, of the workspace.
+/// Four statements, as each filter has its own index: dead letters, of an account, of a state, of the workspace.
 async fn list_jobs(
     conn: &mut Conn,
     workspace: WorkspaceId,
@@ -310,6 +353,21 @@ async fn list_jobs(
 ) -> Result<Vec<JobRow>, Fault> {
     let (at, id, limit) = page::newest(page)?;
     let state = filter.state.map(job::State::name);
+    if filter.dead_letters {
+        return Ok(jobs!(
+            "SELECT",
+            "FROM jobs WHERE workspace_id = $1 AND state = 'failed' AND discarded_at IS NULL
+               AND (account_id = $2 OR $2 IS NULL) AND (created_at, id) < ($3, $4)
+             ORDER BY created_at DESC, id DESC LIMIT $5",
+            workspace.0,
+            filter.account.map(|account| account.0),
+            at,
+            id,
+            limit
+        )
+        .fetch_all(&mut *conn)
+        .await?);
+    }
     Ok(match (filter.account, state) {
         (Some(account), state) => {
             jobs!(
@@ -413,7 +471,7 @@ async fn claim_jobs(mut tx: Tx<'_>, claim: Claim, now: Timestamp) -> Result<Vec<
     let until = Time(now + job::ACKNOWLEDGE_WITHIN);
     let rows = dialect::claim_jobs(tx.conn, claim, Time(now), until).await?;
     let mut jobs = rows.into_iter().map(JobRow::into_job).collect::<Result<Vec<_>, _>>()?;
-    jobs.sort_unstable_by_key(|job| (std::cmp::Reverse(job.priority), job.created_at, job.id));
+    jobs.sort_unstable_by_key(|job| (job.turn(), job.id));
     let publishing: Vec<JobId> =
         jobs.iter().filter(|job| job.kind == job::Kind::Publish).map(|job| job.id).collect();
     let shown = dialect::show_running(tx.conn, &publishing, Time(now)).await?;

@@ -11,6 +11,7 @@ pub mod failure;
 pub mod job;
 pub mod listing;
 pub mod money;
+pub mod pacing;
 pub mod photo;
 pub mod posting;
 pub mod reconcile;

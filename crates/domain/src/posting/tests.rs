@@ -46,6 +46,7 @@ pub(super) fn publication() -> Publication {
             run_after: now,
             cancel_requested: false,
             failure: None,
+            discarded_at: None,
             trace_context: None,
             created_at: now,
             updated_at: now,

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tradepost_domain::failure::{Failure, FailureClass};
 
+use super::failure::until_said;
 use super::scan::capture;
 use super::{Confirmation, FieldCheck, Phase, ReadBack, Session, path_of, photos};
 use crate::locate::Condition;
@@ -102,7 +103,10 @@ impl Session {
                 interruption.class,
                 FailureClass::LimitReached | FailureClass::TemporarilyBlocked | FailureClass::ListingRejected
             );
-            let failure = Failure::new(interruption.class, ANSWER, interruption.message.clone());
+            let failure = until_said(
+                Failure::new(interruption.class, ANSWER, interruption.message.clone()),
+                &seen.text,
+            );
             return Answer::Look { why: interruption.message.clone(), limit: refusal.then_some(failure) };
         }
         // The click has only just led here: the list need not be loaded again.

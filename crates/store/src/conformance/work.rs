@@ -308,7 +308,7 @@ pub async fn lists_are_filtered_and_newest_first(world: World) -> Result<()> {
         let wanted: Vec<_> = expected.iter().map(|n| all[*n].1.clone()).collect();
         assert_eq!(postings.rows, wanted);
         assert_eq!(postings.next, None);
-        let filter = JobFilter { state: failed.then_some(job::State::Failed), account };
+        let filter = JobFilter { state: failed.then_some(job::State::Failed), account, dead_letters: false };
         let jobs = world.store.list_jobs(workspace, filter, first(10)).await?;
         let wanted: Vec<_> = expected.iter().map(|n| all[*n].0).collect();
         assert_eq!(jobs.rows.iter().map(|job| job.id).collect::<Vec<_>>(), wanted);

@@ -284,6 +284,7 @@ impl World {
             run_after: START,
             cancel_requested: false,
             failure: None,
+            discarded_at: None,
             trace_context: Some(String::from("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")),
             created_at: START,
             updated_at: START,

@@ -11,6 +11,7 @@ use crate::{Change, ChangeReceipt, Conflict, Error, Hint};
 pub(super) fn apply(tx: &mut Tx<'_>, change: Change, now: Timestamp) -> Result<(), Error> {
     let Change {
         guard,
+        pacing: mut paced,
         mut jobs,
         mut intents,
         mut postings,
@@ -21,12 +22,16 @@ pub(super) fn apply(tx: &mut Tx<'_>, change: Change, now: Timestamp) -> Result<(
         look,
         events,
     } = change;
+    paced.sort_unstable_by_key(|pacing| pacing.account);
     jobs.sort_unstable_by_key(|job| job.id);
     intents.sort_unstable_by_key(|intent| intent.id);
     postings.sort_unstable_by_key(|posting| posting.id);
     let tables = &mut *tx.tables;
     if let Some(guard) = guard {
         unless(!tables.holds_stream(guard.agent, guard.epoch), Error::Stale)?;
+    }
+    for changed in paced {
+        tx.hints.extend(tables.update_pacing(changed)?.map(Hint::Agent));
     }
     for posting in new_postings {
         tables.insert_posting(posting)?;
@@ -54,9 +59,10 @@ pub(super) fn apply(tx: &mut Tx<'_>, change: Change, now: Timestamp) -> Result<(
         tables.insert_look(look);
     }
     for job in jobs.iter().chain(&new_jobs) {
-        let busy = matches!(job.state, job::State::Leased | job::State::Running);
-        if !busy || job.cancel_requested {
+        if !runs(job) {
             tx.hints.push(Hint::Agent(job.agent));
+        } else if job.cancel_requested {
+            tx.hints.push(Hint::Cancel(job.agent));
         }
     }
     tx.append_events(&events, now)
@@ -165,6 +171,13 @@ impl Tables {
         unless(unleased || job.lease_until.is_some() && job.run_lease.is_none(), refused("jobs_leased"))?;
         let busy = |other: &Job| other.id != job.id && other.account == job.account && runs(other);
         unless(runs(&job) && self.jobs.rows().any(busy), Error::Stale)?;
+        let open = |other: &Job| other.id != job.id && other.kind == job.kind && is_open_errand(other);
+        let login = |other: &Job| other.account == job.account && open(other);
+        let of_login = job.kind == job::Kind::Login && is_open_errand(&job);
+        unless(of_login && self.jobs.rows().any(login), Conflict::LoginOpen)?;
+        let look = |other: &Job| other.intent == job.intent && open(other);
+        let of_look = job.kind == job::Kind::Reconcile && job.intent.is_some() && is_open_errand(&job);
+        unless(of_look && self.jobs.rows().any(look), Conflict::LookOpen)?;
         unless(!self.agents.has(job.agent), refused("jobs_agent"))?;
         unless(!self.accounts.has(job.account), refused("jobs_account"))?;
         let lost = job.posting.is_some_and(|posting| !self.postings.has(posting));
@@ -193,6 +206,19 @@ fn is_open(posting: &Posting) -> bool {
             | posting::State::Uncertain
             | posting::State::NeedsHuman
     )
+}
+
+/// Whether it is a sign-in or a look that has not ended.
+pub(super) fn is_open_errand(job: &Job) -> bool {
+    job.kind != job::Kind::Publish
+        && matches!(
+            job.state,
+            job::State::Queued
+                | job::State::Leased
+                | job::State::Running
+                | job::State::Parked
+                | job::State::NeedsHuman
+        )
 }
 
 /// Whether it takes its account.

@@ -13,6 +13,7 @@ mod catalogue;
 mod commit;
 mod feed;
 mod fleet;
+mod pacing;
 mod table;
 mod work;
 
@@ -38,6 +39,7 @@ use tradepost_domain::time::Timestamp;
 use uuid::Uuid;
 
 use self::fleet::Life;
+use self::pacing::Pace;
 use self::table::Table;
 use crate::{
     ChangeLook, Conflict, Cursor, Error, EvidenceFile, Gather, Hint, PageRequest, Role, Slice, Store,
@@ -143,6 +145,8 @@ struct Tables {
     evidence: Table<EvidenceId, EvidenceFile>,
     events: Table<(WorkspaceId, i64), Event>,
     looks: Table<(IntentId, u32), ChangeLook>,
+    /// Accounts without a row have never had another pacing than the site's.
+    paces: Table<AccountId, Pace>,
     lives: Table<FleetEpoch, Life>,
     /// The newest life for which an agent has told all; none: the first.
     recounted: Table<AgentId, FleetEpoch>,
@@ -170,6 +174,7 @@ macro_rules! every_table {
         $tables.evidence.$method();
         $tables.events.$method();
         $tables.looks.$method();
+        $tables.paces.$method();
         $tables.lives.$method();
         $tables.recounted.$method();
     };

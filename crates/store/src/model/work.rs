@@ -1,6 +1,5 @@
 //! Jobs, runs, intents and postings.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -10,10 +9,10 @@ use tradepost_domain::id::{
     AccountId, AgentId, IntentId, JobId, ListingId, PermitId, PostingId, RunLease, WorkspaceId,
 };
 use tradepost_domain::job::{self, Job};
+use tradepost_domain::pacing::Pacing;
 use tradepost_domain::posting::{self, Posting, Publication, Receipt};
 use tradepost_domain::publish::{self, Intent};
 use tradepost_domain::time::Timestamp;
-use uuid::Uuid;
 
 use super::commit::runs;
 use super::{Model, Tables, Tx, commit, feed, newest};
@@ -99,8 +98,12 @@ impl Work for Model {
         self.read(|tables| {
             let wanted = tables.jobs.rows().filter(|job| {
                 job.workspace == workspace
-                    && filter.state.is_none_or(|state| job.state == state)
                     && filter.account.is_none_or(|account| job.account == account)
+                    && if filter.dead_letters {
+                        job.state == job::State::Failed && job.discarded_at.is_none()
+                    } else {
+                        filter.state.is_none_or(|state| job.state == state)
+                    }
             });
             newest(wanted.cloned(), |job| (job.created_at, job.id.0), &page)
         })
@@ -135,6 +138,50 @@ impl Work for Model {
             let overdue = first(sorted(overdue, |intent| (report_by(intent), intent.id)), limit);
             overdue.iter().map(|intent| tables.with_baseline(intent)).collect()
         }))
+    }
+
+    async fn find_pacing(
+        &self,
+        workspace: WorkspaceId,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Result<Option<Pacing>, Error> {
+        Ok(self.read(|tables| tables.pacing(workspace, account, now)))
+    }
+
+    async fn list_ended_windows(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(WorkspaceId, AccountId)>, Error> {
+        Ok(self.read(|tables| tables.ended_windows(now, limit)))
+    }
+
+    async fn list_run_starts(
+        &self,
+        account: AccountId,
+        kind: job::Kind,
+        since: Timestamp,
+    ) -> Result<Vec<Timestamp>, Error> {
+        Ok(self.read(|tables| tables.run_starts(account, kind, since)))
+    }
+
+    async fn count_ahead(&self, job: &Job, now: Timestamp) -> Result<u32, Error> {
+        Ok(self.read(|tables| tables.count_ahead(job, now)))
+    }
+
+    async fn find_account_run(&self, account: AccountId) -> Result<Option<Job>, Error> {
+        Ok(self.read(|tables| tables.jobs.rows().find(|job| job.account == account && runs(job)).cloned()))
+    }
+
+    async fn find_open_login(&self, account: AccountId) -> Result<Option<Job>, Error> {
+        let is_it = |job: &Job| job.account == account && job.kind == job::Kind::Login;
+        Ok(self.read(|tables| tables.open_errand(is_it)))
+    }
+
+    async fn find_open_look(&self, intent: IntentId) -> Result<Option<Job>, Error> {
+        let is_it = |job: &Job| job.intent == Some(intent) && job.kind == job::Kind::Reconcile;
+        Ok(self.read(|tables| tables.open_errand(is_it)))
     }
 
     async fn next_run_after(&self, agents: &[AgentId], now: Timestamp) -> Result<Option<Timestamp>, Error> {
@@ -247,8 +294,8 @@ fn first<T>(mut rows: Vec<T>, limit: u32) -> Vec<T> {
 }
 
 /// Which of two ready jobs goes first.
-fn turn(job: &Job) -> (Reverse<i32>, Timestamp, Uuid) {
-    (Reverse(job.priority), job.created_at, job.id.0)
+fn turn(job: &Job) -> (Timestamp, JobId) {
+    (job.turn(), job.id)
 }
 
 impl Tables {
@@ -265,17 +312,18 @@ impl Tables {
         let bound = self.accounts.rows().filter(|account| account.agent == Some(agent));
         let best = bound.filter_map(|account| {
             let of_account = || self.jobs.rows().filter(|job| job.account == account.id);
-            if of_account().any(runs) {
+            if of_account().any(runs) || self.is_paused(account.id) {
                 return None;
             }
             let unsettled = self
                 .intents
                 .rows()
                 .any(|intent| intent.account == account.id && intent.state.holds_account());
+            let may_publish = !unsettled && self.is_in_window(account.id, now);
             let ready = of_account().filter(|job| {
                 job.state == job::State::Queued
                     && job.run_after <= now
-                    && !(unsettled && job.kind == job::Kind::Publish)
+                    && (may_publish || job.kind != job::Kind::Publish)
             });
             ready.min_by_key(|job| turn(job))
         });
@@ -284,30 +332,31 @@ impl Tables {
 }
 
 fn claim_jobs(tx: &mut Tx<'_>, claim: &Claim, now: Timestamp) -> Result<Vec<Job>, Error> {
-    let mut claimed = Vec::new();
-    let mut left = claim.limit;
+    let mut ready = Vec::new();
     for &(agent, epoch, slots) in &claim.agents {
-        let take = slots.min(left);
-        if take == 0 || !tx.tables.holds_stream(agent, epoch) {
-            continue;
+        if slots > 0 && tx.tables.holds_stream(agent, epoch) {
+            let jobs = first(tx.tables.ready_jobs(agent, now), slots);
+            ready.extend(jobs.into_iter().enumerate().map(|(place, job)| (place, agent, job)));
         }
-        for job in first(tx.tables.ready_jobs(agent, now), take) {
-            tx.tables.run_leases += 1;
-            let mut leased = Job {
-                agent,
-                state: job::State::Leased,
-                attempt: job.attempt + 1,
-                run_lease: Some(RunLease(tx.tables.run_leases)),
-                lease_until: Some(now + job::ACKNOWLEDGE_WITHIN),
-                run_started_at: Some(now),
-                updated_at: now,
-                ..job
-            };
-            leased.version.0 += 1;
-            tx.tables.write_job(leased.clone())?;
-            claimed.push(leased);
-            left -= 1;
-        }
+    }
+    // Stable: first jobs go before second ones, and among equals the agents keep their order.
+    ready.sort_by_key(|(place, ..)| *place);
+    let mut claimed = Vec::new();
+    for (_, agent, job) in first(ready, claim.limit) {
+        tx.tables.run_leases += 1;
+        let mut leased = Job {
+            agent,
+            state: job::State::Leased,
+            attempt: job.attempt + 1,
+            run_lease: Some(RunLease(tx.tables.run_leases)),
+            lease_until: Some(now + job::ACKNOWLEDGE_WITHIN),
+            run_started_at: Some(now),
+            updated_at: now,
+            ..job
+        };
+        leased.version.0 += 1;
+        tx.tables.write_job(leased.clone())?;
+        claimed.push(leased);
     }
     claimed.sort_by_key(turn);
     let mut events = Vec::new();
