@@ -8,8 +8,9 @@ use tradepost_domain::{job, publish};
 
 use crate::bug::Bug;
 use crate::canon;
-use crate::model::{Model, Situation};
+use crate::model::Model;
 use crate::rows::{Event, Stepped};
+use crate::situation::Situation;
 use crate::world::{Ending, LookJob, Message, Number, Outcome, Owed, Reason, Which, World};
 
 /// Why nothing was written.
