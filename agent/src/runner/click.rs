@@ -280,7 +280,7 @@ async fn proven(run: &Run, held: &Held, verdict: Verdict, chrome: fence::Chrome)
 
 /// The difference in the account's own lists: which listings are new, and how many there are now.
 async fn count_again(ready: &mut Ready, receipt: &mut Receipt) {
-    let scanning = ready.desk.uninterrupted(COUNT_WITHIN, async |session| session.scan().await).await;
+    let scanning = ready.desk.uninterrupted(COUNT_WITHIN, async |session| session.count_again().await).await;
     match scanning.and_then(|scan| scan) {
         Ok(scan) => {
             let new = scan.new_since(&ready.baseline).map(|item| item.id.clone());
