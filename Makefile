@@ -1,8 +1,10 @@
 # Everything a newcomer needs is `make demo` and `make test`. The work is done by cargo, npm and the scripts in deploy/.
-.PHONY: help demo test lint sim sqlx check-windows bench-flow chaos orphans
+.PHONY: help demo test lint sim model sqlx check-windows bench-flow chaos orphans
 .DEFAULT_GOAL := help
 PROFILE ?= dev
 SEEDS ?= 1000
+FAULTS ?= 1
+LIMIT ?= 30000000
 
 help: ## lists the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -20,6 +22,9 @@ lint: ## the quick checks only: formatting and clippy
 
 sim: ## simulates fleets from seeds with everything going wrong; SEEDS=10000 for many, SEED=7 for one with its trace in target/sim
 	@cargo run --quiet --package tradepost-simulation --profile sim --bin simulate -- $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+model: ## explores the publication protocol with more faults than the tests; FAULTS=1 more in each configuration, LIMIT=30000000 states
+	@cargo run --quiet --release --package tradepost-model -- $(FAULTS) $(LIMIT)
 
 sqlx: ## refreshes the checked queries' caches after a change of SQL or migrations
 	@deploy/sqlx.sh

@@ -3,7 +3,7 @@
 -- Names this database for ever, in every copy and every backup of it: controllers remember by it how far it had come.
 CREATE TABLE fleet (
     name TEXT CONSTRAINT fleet_pk PRIMARY KEY NOT NULL CONSTRAINT fleet_one CHECK (name = 'fleet'),
-    database_id BLOB NOT NULL CONSTRAINT fleet_database_length CHECK (length(database_id) = 16)
+    database_id BLOB NOT NULL
 ) STRICT;
 INSERT INTO fleet (name, database_id) VALUES ('fleet', randomblob(16));
 

@@ -34,7 +34,7 @@ impl PostingService for Api {
         let new = new_posting(&mut violations, "", request.into_inner());
         let new = checked(violations, new)?;
         let created = self.core.create_posting(&caller, new).await.map_err(status::from)?;
-        Ok(Response::new(v1::CreatePostingResponse { posting: Some(wire((created, None))) }))
+        Ok(Response::new(v1::CreatePostingResponse { posting: Some(wire(created)) }))
     }
 
     async fn batch_create_postings(
@@ -52,7 +52,7 @@ impl PostingService for Api {
         let new = checked(violations, new.into_iter().collect::<Option<Vec<_>>>())?;
         let created = self.core.create_postings(&caller, &new).await.map_err(status::from)?;
         Ok(Response::new(v1::BatchCreatePostingsResponse {
-            postings: created.into_iter().map(|posting| wire((posting, None))).collect(),
+            postings: created.into_iter().map(wire).collect(),
         }))
     }
 

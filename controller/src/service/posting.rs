@@ -16,6 +16,7 @@ use tradepost_domain::posting::{
 use tradepost_domain::publish::{self, Intent, Looks, PublishedItem};
 use tradepost_domain::reconcile::LookRecord;
 use tradepost_domain::time::Timestamp;
+use tradepost_domain::waiting::Wait;
 use tradepost_recipe::{catalogue, values};
 use tradepost_runtime::telemetry;
 use tradepost_store::{Asked, Change, Conflict, Error as StoreError, Ground, PostingFilter};
@@ -59,15 +60,19 @@ pub enum Finding {
 }
 
 impl Core {
-    /// Asks for a posting. The same request gives the same posting.
-    pub async fn create_posting(&self, caller: &Caller, new: NewPosting) -> Result<Posting> {
+    /// Asks for a posting. The same request gives the same posting. Returned with what it waits for.
+    pub async fn create_posting(&self, caller: &Caller, new: NewPosting) -> Result<(Posting, Option<Wait>)> {
         let mut created =
             self.create(caller, std::slice::from_ref(&new)).await.map_err(|(_, error)| error)?;
         created.pop().ok_or_else(|| Error::internal("one posting was asked for, and none was made"))
     }
 
     /// Asks for many postings: all are made, or none. Those that the same requests made before are returned as they are.
-    pub async fn create_postings(&self, caller: &Caller, new: &[NewPosting]) -> Result<Vec<Posting>> {
+    pub async fn create_postings(
+        &self,
+        caller: &Caller,
+        new: &[NewPosting],
+    ) -> Result<Vec<(Posting, Option<Wait>)>> {
         if new.is_empty() || new.len() > BATCH_MAX {
             let message = format!("are {}; ask for 1 to {BATCH_MAX} postings at once", new.len());
             return Err(Error::field("requests", message));
@@ -88,7 +93,7 @@ impl Core {
         &self,
         caller: &Caller,
         new: &[NewPosting],
-    ) -> Result<Vec<Posting>, (Option<usize>, Error)> {
+    ) -> Result<Vec<(Posting, Option<Wait>)>, (Option<usize>, Error)> {
         let workspace = caller.workspace;
         let asked: Vec<Asked> = new
             .iter()
@@ -105,21 +110,36 @@ impl Core {
             let mut answers = Vec::with_capacity(new.len());
             for (at, (one, ground)) in new.iter().zip(&grounds).enumerate() {
                 if let Some(made) = &ground.made {
-                    answers.push(made.clone());
+                    answers.push((made.clone(), None));
                     continue;
                 }
                 let publication = self.fresh(caller, one, ground).map_err(|error| (Some(at), error))?;
-                answers.push(publication.posting.clone());
+                answers.push((publication.posting.clone(), self.at_first(ground)));
                 add_created(&mut change, publication);
             }
             match self.store.commit(change, self.now()).await {
-                Ok(()) => return Ok(answers),
+                Ok(()) => return self.with_waits(answers).await.map_err(|error| (None, error)),
                 // The same request on another controller was quicker, or the id is something else's.
                 Err(StoreError::Conflict(Conflict::Id)) if tries_left > 0 => {}
                 Err(error) => return Err((None, error.into())),
             }
         }
         Err((None, Error::contention()))
+    }
+
+    /// What those wait for that were made before is looked up.
+    async fn with_waits(
+        &self,
+        answers: Vec<(Posting, Option<Wait>)>,
+    ) -> Result<Vec<(Posting, Option<Wait>)>> {
+        let mut all = Vec::with_capacity(answers.len());
+        for (posting, wait) in answers {
+            match wait {
+                Some(wait) => all.push((posting, Some(wait))),
+                None => all.extend(self.waiting_for(vec![posting]).await?),
+            }
+        }
+        Ok(all)
     }
 
     fn fresh(&self, caller: &Caller, new: &NewPosting, ground: &Ground) -> Result<Publication> {

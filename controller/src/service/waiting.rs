@@ -10,8 +10,8 @@ use tradepost_domain::pacing::{self, Pacing, Rules, Zone};
 use tradepost_domain::posting::{Posting, State};
 use tradepost_domain::publish;
 use tradepost_domain::time::Timestamp;
-use tradepost_domain::waiting::{Situation, Wait, explain};
-use tradepost_store::{PageRequest, PostingFilter};
+use tradepost_domain::waiting::{Situation, Wait, at_first, explain};
+use tradepost_store::{Ground, PageRequest, PostingFilter};
 
 use super::core::{Caller, Core};
 use super::error::{Error, Reason, Result};
@@ -60,6 +60,11 @@ impl Core {
             answered.push((posting, wait));
         }
         Ok(answered)
+    }
+
+    /// What a posting that is about to be made waits for, told from what its making was decided on.
+    pub(super) fn at_first(&self, ground: &Ground) -> Option<Wait> {
+        Some(at_first(ground.agent.as_ref(), ground.unsettled, self.now()))
     }
 
     /// Why a posting is not published yet.

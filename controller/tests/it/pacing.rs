@@ -289,7 +289,7 @@ async fn priorities_move_a_posting_within_its_account() -> Result<()> {
     let why = shop.waits(&third, "turn").await?;
     assert_eq!((why.ahead, why.priority), (1, 0));
     let told = why.posting.map(|posting| posting.waiting_for).unwrap_or_default();
-    assert_eq!(told, "its turn: the account's posting runs now; then 1 job go first");
+    assert_eq!(told, "its turn: the account's posting runs now; then 1 job goes first");
     let request = shop.user.request(v1::PrioritizePostingRequest { id: third.id.clone(), priority: 50 });
     shop.user.postings().prioritize_posting(request).await?;
     assert_eq!((shop.why(&third).await?.ahead, shop.why(&second).await?.ahead), (0, 1));

@@ -76,6 +76,28 @@ pub fn explain(situation: &Situation<'_>, now: Timestamp) -> Option<Wait> {
     }
 }
 
+/// What a posting that was just asked for waits for, as far as can be told without looking at its account's queue.
+pub fn at_first(agent: Option<&Agent>, unsettled: Option<PostingId>, now: Timestamp) -> Wait {
+    if let Some(gone) = gone(agent, now) {
+        return gone;
+    }
+    match unsettled {
+        Some(other) => unsettled_by(other),
+        None => {
+            let name = agent.map_or("", |agent| agent.name.as_str());
+            Wait::new("turn", format!("its turn on the agent {name:?}"))
+        }
+    }
+}
+
+fn unsettled_by(other: PostingId) -> Wait {
+    let sentence = format!(
+        "the posting {other} of this account to be settled: its click may have been sent, and looking tells what became \
+         of it"
+    );
+    Wait::new("unsettled", sentence)
+}
+
 fn zone(situation: &Situation<'_>) -> pacing::Zone {
     pacing::rules(situation.pacing, situation.defaults).time_zone
 }
@@ -151,7 +173,11 @@ fn paused(situation: &Situation<'_>) -> Option<Wait> {
 
 /// What must happen before the agent can do anything; none when it is there.
 fn absent(situation: &Situation<'_>, now: Timestamp) -> Option<Wait> {
-    let Some(agent) = situation.agent else {
+    gone(situation.agent, now)
+}
+
+fn gone(agent: Option<&Agent>, now: Timestamp) -> Option<Wait> {
+    let Some(agent) = agent else {
         return Some(Wait::new(
             "agent_missing",
             "the account to be bound to an agent: tradepost accounts bind",
@@ -188,11 +214,7 @@ fn queued(situation: &Situation<'_>, now: Timestamp) -> Wait {
         return offline;
     }
     if let Some(other) = situation.unsettled {
-        let sentence = format!(
-            "the posting {other} of this account to be settled: its click may have been sent, and looking tells what \
-             became of it"
-        );
-        return Wait::new("unsettled", sentence);
+        return unsettled_by(other);
     }
     timed(situation, now).unwrap_or_else(|| turn(situation, name))
 }
@@ -218,7 +240,7 @@ fn timed(situation: &Situation<'_>, now: Timestamp) -> Option<Wait> {
     let paced = paced?;
     let then = match situation.ahead {
         0 => String::new(),
-        ahead => format!("; then {} go first", jobs(ahead)),
+        ahead => format!("; then {}", first(ahead)),
     };
     let sentence = format!("{}{then}", paced.sentence(&zone, now));
     Some(Wait::new(paced.rule.name(), sentence).until(paced.until))
@@ -229,7 +251,7 @@ fn turn(situation: &Situation<'_>, name: &str) -> Wait {
     let own = situation.publication.job.id;
     let then = match situation.ahead {
         0 => String::new(),
-        ahead => format!("; then {} go first", jobs(ahead)),
+        ahead => format!("; then {}", first(ahead)),
     };
     if let Some(run) = situation.account_run.filter(|run| run.id != own) {
         let what = match run.kind {
@@ -248,8 +270,12 @@ fn turn(situation: &Situation<'_>, name: &str) -> Wait {
     }
     match situation.ahead {
         0 => Wait::new("turn", format!("its turn on the agent {name:?}; it is handed over in a moment")),
-        ahead => Wait::new("turn", format!("its turn on the agent {name:?}: {} go first", jobs(ahead))),
+        ahead => Wait::new("turn", format!("its turn on the agent {name:?}: {}", first(ahead))),
     }
+}
+
+fn first(ahead: u32) -> String {
+    format!("{} {} first", jobs(ahead), if ahead == 1 { "goes" } else { "go" })
 }
 
 fn jobs(count: u32) -> String {

@@ -274,7 +274,7 @@ pub(crate) async fn insert_steps(
 /// The newest run lease given out.
 pub(crate) async fn newest_lease(conn: &mut Conn) -> Result<RunLease, Fault> {
     let newest = sqlx::query_scalar!(
-        r#"SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS "value!" FROM run_leases"#
+        r#"SELECT coalesce(pg_sequence_last_value(CAST('run_leases' AS regclass)), 0) AS "value!""#
     )
     .fetch_one(&mut *conn)
     .await?;
@@ -283,8 +283,11 @@ pub(crate) async fn newest_lease(conn: &mut Conn) -> Result<RunLease, Fault> {
 
 /// Later run leases are greater than `above`.
 pub(crate) async fn raise_leases(conn: &mut Conn, above: RunLease) -> Result<(), Fault> {
-    sqlx::query_scalar!("SELECT setval('run_leases', greatest($1, last_value)) FROM run_leases", above.0)
-        .fetch_one(&mut *conn)
-        .await?;
+    sqlx::query_scalar!(
+        "SELECT setval('run_leases', greatest($1, pg_sequence_last_value(CAST('run_leases' AS regclass))))",
+        above.0
+    )
+    .fetch_one(&mut *conn)
+    .await?;
     Ok(())
 }

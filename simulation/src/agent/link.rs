@@ -137,14 +137,15 @@ impl Link {
         request: &PermitRequest,
         outcome: &Outcome,
     ) -> Result<(), LinkError> {
-        let (agent, intent, outcome) = (self.agent, request.intent, outcome.clone());
+        let (agent, intent, run, outcome) =
+            (self.agent, request.intent, (request.run.job, request.run.lease), outcome.clone());
         self.call("settle", move |core| {
             let settlement = match outcome.clone() {
                 Outcome::Confirmed(receipt) => Settlement::Confirmed(receipt),
                 Outcome::NotClicked(reason) => Settlement::NotClicked(reason),
                 Outcome::Uncertain(reason) => Settlement::Uncertain(reason),
             };
-            async move { core.settle(agent, intent, permit, settlement).await }
+            async move { core.settle(agent, intent, permit, run, settlement).await }
         })
         .await
     }

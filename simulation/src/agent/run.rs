@@ -265,7 +265,8 @@ impl Run {
                 url: url(&item.id),
                 matches: item.title == task.content.title && item.price == task.content.price.decimal(),
             };
-            Ending::Looked(Look { items: items.iter().map(seen).collect(), whole })
+            let (total, items) = (items.len(), items.iter().map(seen).collect());
+            Ending::Looked(Look { items, whole, total, ..Look::default() })
         });
         self.leave(&chrome).await;
         looked

@@ -388,8 +388,9 @@ impl Agent {
     pub(super) async fn confirmation(&self) -> Confirmed {
         let wakes = self.wake.count();
         let mut told = self.confirmed.subscribe();
-        match told.wait_for(|last| last.wakes >= wakes).await {
-            Ok(last) => last.clone(),
+        let confirmed = told.wait_for(|last| last.wakes >= wakes).await.map(|last| last.clone());
+        match confirmed {
+            Ok(last) => last,
             // The sender is this agent's own.
             Err(_) => std::future::pending().await,
         }

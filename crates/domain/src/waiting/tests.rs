@@ -229,7 +229,7 @@ fn a_queued_posting_names_the_time_it_waits_for() {
         scene.ahead = 1;
     });
     let words = "the account's limit of 2 publications in 24 hours, until tomorrow 11:00 (Europe/Madrid), in 1d; then \
-                 1 job go first";
+                 1 job goes first";
     assert_eq!(limited, ("limit_per_day", words.into(), seconds(86_400)));
     let quiet = told(|scene| scene.pacing.own.quiet_hours = Some("10:30-12:15".parse().expect("hours")));
     let words = "the end of the quiet hours (10:30-12:15), 12:15 (Europe/Madrid), in 1h 15m";
