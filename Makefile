@@ -1,5 +1,5 @@
 # Everything a newcomer needs is `make demo` and `make test`. The work is done by cargo, npm and the scripts in deploy/.
-.PHONY: help demo test lint sim model sqlx check-windows bench-flow chaos orphans
+.PHONY: help demo test lint sim model sqlx check-windows bench-flow bench-queue bench-scale chaos orphans
 .DEFAULT_GOAL := help
 PROFILE ?= dev
 SEEDS ?= 1000
@@ -36,6 +36,12 @@ bench-flow: ## measures a posting through the whole system against a plain hand-
 	@deploy/bootstrap.sh
 	@cargo build --workspace --bins --benches --profile $(PROFILE)
 	@cargo bench --workspace --bench flow --profile $(PROFILE)
+
+bench-queue: ## measures the engine on both databases, beside other queues where their benchmarks are at hand, and a killed PostgreSQL
+	@deploy/bench-queue.sh all
+
+bench-scale: ## measures what a job costs in databases that hold a thousand to a million jobs
+	@deploy/bench-queue.sh scale
 
 chaos: ## kills, stops and cuts off real processes at exact points of a posting; ROUNDS=120 (or all), SEED=N; replay one with SEED=N ONLY=CASE
 	@deploy/bootstrap.sh

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
@@ -337,7 +336,7 @@ impl App {
         let router = router.merge(web::router(self.core.clone(), self.tasks.shutdown_token()));
         report(&health, tonic_health::ServingStatus::Serving).await;
         let agents = grpc::agents_router(&api, Gate::new(self.core.clone(), Side::Agents));
-        background::start(&self.core, &self.sessions, &self.tasks, self.grace);
+        background::start(&self.core, &self.sessions, &self.tasks, self.grace, self.config.retention);
         if let Some(clock) = self.disciplined {
             background::keep_time(&self.core, &self.tasks, clock);
         }

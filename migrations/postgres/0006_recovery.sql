@@ -36,7 +36,8 @@ CREATE TABLE looks (
     seq bigint NOT NULL,
     workspace_id uuid NOT NULL CONSTRAINT looks_workspace REFERENCES workspaces (id),
     posting_id uuid NOT NULL CONSTRAINT looks_posting REFERENCES postings (id),
-    job_id uuid NOT NULL CONSTRAINT looks_job REFERENCES jobs (id),
+    -- No foreign key: the look's job may be let go, its record stays with the posting.
+    job_id uuid NOT NULL,
     look jsonb NOT NULL,
     taken_at timestamptz NOT NULL,
     CONSTRAINT looks_pk PRIMARY KEY (intent_id, seq)

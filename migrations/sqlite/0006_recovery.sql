@@ -33,7 +33,8 @@ CREATE TABLE looks (
     seq INTEGER NOT NULL,
     workspace_id BLOB NOT NULL CONSTRAINT looks_workspace REFERENCES workspaces (id),
     posting_id BLOB NOT NULL CONSTRAINT looks_posting REFERENCES postings (id),
-    job_id BLOB NOT NULL CONSTRAINT looks_job REFERENCES jobs (id),
+    -- No foreign key: the look's job may be let go, its record stays with the posting.
+    job_id BLOB NOT NULL,
     look TEXT NOT NULL,
     taken_at INTEGER NOT NULL,
     CONSTRAINT looks_pk PRIMARY KEY (intent_id, seq)

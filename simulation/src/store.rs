@@ -27,8 +27,8 @@ use tradepost_store::model::Model;
 use tradepost_store::{
     Accounts, Agents, Attachment, Auth, Change, Claim, EpochGuard, Error, Events, Evidence, EvidenceFile,
     Fleets, Gather, Hint, JobFilter, Listings, Looks, NewAgent, NewEnrolmentToken, NewFleetEpoch, NewToken,
-    NewUser, Owed, PageRequest, Photos, PostingFilter, Principal, Redeemed, Slice, Step, Store, StoredStep,
-    WakeHints, Work,
+    NewUser, Owed, PageRequest, Photos, PostingFilter, Principal, Redeemed, Retention, Slice, Step, Store,
+    StoredStep, WakeHints, Work,
 };
 
 use crate::plan::Bug;
@@ -168,12 +168,13 @@ through! { Agents {
 
 through! { Fleets {
     Read fleet() -> Fleet;
+    Read newest_numbers() -> (FleetEpoch, RunLease);
     Write begin_fleet_epoch(new: NewFleetEpoch, now: Timestamp) -> Fleet;
     Read find_owed(agent: AgentId) -> Option<Owed>;
     Read permit_states(permits: &[PermitId]) -> HashMap<PermitId, publish::State>;
     Write record_recount(agent: AgentId, epoch: FleetEpoch) -> ();
     Read list_unarmed_intents(agent: AgentId, account: Option<AccountId>, before: Timestamp, after: Option<IntentId>, limit: u32) -> Vec<(IntentId, WorkspaceId, PostingId)>;
-    Read list_armed_before(epoch: FleetEpoch, agent: Option<AgentId>, limit: u32) -> Vec<Intent>;
+    Read list_armed_before(epoch: FleetEpoch, agent: Option<AgentId>, report_by: Timestamp, limit: u32) -> Vec<Intent>;
 } }
 
 through! { Looks {
@@ -188,7 +189,16 @@ through! { Evidence {
 
 through! { Events {
     Read list_events(workspace: WorkspaceId, after: i64, posting: Option<PostingId>, limit: u32) -> Vec<Event>;
+    Read first_event(workspace: WorkspaceId) -> i64;
     Read last_event(workspace: WorkspaceId) -> i64;
+} }
+
+through! { Retention {
+    Read next_workspace(after: Option<WorkspaceId>) -> Option<WorkspaceId>;
+    Write forget_events(workspace: WorkspaceId, before: Timestamp, limit: u32) -> u64;
+    Write forget_steps(before: Timestamp, limit: u32) -> u64;
+    Write forget_evidence(before: Timestamp, limit: u32) -> u64;
+    Write forget_jobs(before: Timestamp, limit: u32) -> u64;
 } }
 
 through! { Work {

@@ -453,7 +453,8 @@ impl Model {
                 return Err(format!("WRONG: posting {name} is confirmed by a listing that is not its own"));
             }
             // A restored database learns from the agent what it has forgotten, before the agent gets work.
-            let given_up = !world.db.recount && matches!(rows::shown(*row), posting::State::Failed | posting::State::Cancelled);
+            let given_up = !world.db.recount
+                && matches!(rows::shown(*row), posting::State::Failed | posting::State::Cancelled);
             if given_up && live > 0 {
                 return Err(format!(
                     "LOST: posting {name} counts as {:?} while its listing exists",

@@ -26,7 +26,8 @@ impl Model {
         for posting in 0..world.db.rows.len() {
             if world.db.rows[posting].state == publish::State::Armed {
                 self.seen(Situation::RestoredUnknown);
-                self.decide(world, Which::try_from(posting).unwrap_or(Which::MAX), Event::Restored).map(drop)?;
+                self.decide(world, Which::try_from(posting).unwrap_or(Which::MAX), Event::Restored)
+                    .map(drop)?;
             }
         }
         Ok(())
@@ -66,7 +67,9 @@ impl Model {
         self.seen(Situation::ForgottenClickTold);
         let stored = row.state == publish::State::Prepared && row.baseline == baseline;
         match self.decide(world, posting, Event::Told(request, item, stored))? {
-            Err(Refusal::Unsettled) => self.decide(world, posting, Event::Told(request, item, false)).map(drop),
+            Err(Refusal::Unsettled) => {
+                self.decide(world, posting, Event::Told(request, item, false)).map(drop)
+            }
             Err(Refusal::Taken) => self.decide(world, posting, Event::Told(request, 0, false)).map(drop),
             _ => Ok(()),
         }

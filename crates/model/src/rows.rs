@@ -167,7 +167,11 @@ fn publication_event(event: Event) -> Option<posting::Event> {
         Event::Retry => Some(posting::Event::Retry),
         Event::Restored => Some(posting::Event::Restored),
         Event::Told(request, item, stored) => {
-            let fate = if item > 0 { Fate::Confirmed(published(item - 1)) } else { Fate::MayBeClicked(String::new()) };
+            let fate = if item > 0 {
+                Fate::Confirmed(published(item - 1))
+            } else {
+                Fate::MayBeClicked(String::new())
+            };
             let baseline = if stored { Baseline::Stored } else { Baseline::Lost };
             let permit = permit_of(request, 0);
             Some(posting::Event::Told(Box::new(Told { permit, fate, baseline })))
