@@ -114,7 +114,7 @@ impl Core {
                     continue;
                 }
                 let publication = self.fresh(caller, one, ground).map_err(|error| (Some(at), error))?;
-                answers.push((publication.posting.clone(), self.at_first(ground)));
+                answers.push((publication.posting.clone(), Some(self.at_first(ground))));
                 add_created(&mut change, publication);
             }
             match self.store.commit(change, self.now()).await {
