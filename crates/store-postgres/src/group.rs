@@ -137,8 +137,18 @@ async fn commit_group(line: &mut Line, mut group: Vec<Ask>, telling: &Telling) {
             }
         }
     }
+    let mut away = None;
     for Ask { write, now, reply } in group {
-        let written = alone(line, write, now, telling).await;
+        // A database that is away is waited for once, not by each.
+        let written = match &away {
+            Some(text) => Err(Error::Unavailable(String::clone(text).into())),
+            None => alone(line, write, now, telling).await,
+        };
+        if let Err(error) = &written
+            && line.is_away()
+        {
+            away = Some(error.to_string());
+        }
         drop(reply.send(written));
     }
 }
