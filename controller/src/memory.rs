@@ -62,7 +62,7 @@ impl Memory {
 
     /// At a start: an older copy than remembered begins a new life.
     pub async fn check(&self, core: &Core) -> Result<()> {
-                // What was noted first, then the database: another controller may be at work and noting meanwhile.
+        // What was noted first, then the database: another controller may be at work and noting meanwhile.
         let seen = self.recall(core.store.fleet().await?.database);
         let mut fleet = core.store.fleet().await?;
         if let Some(seen) = seen.filter(|seen| fleet.is_older_than(seen)) {

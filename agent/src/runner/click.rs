@@ -287,7 +287,7 @@ async fn count_again(ready: &mut Ready, receipt: &mut Receipt) {
             receipt.trail.count_after = scan.complete().then_some(scan.items.len());
         }
         Err(failure) => {
-            tracing::warn!(%failure, "the account's own listings were not counted after the click")
+            tracing::warn!(%failure, "the account's own listings were not counted after the click");
         }
     }
 }

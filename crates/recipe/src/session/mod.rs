@@ -319,7 +319,7 @@ impl Session {
         self.scan_lists(Phase::Scan).await
     }
 
-        /// Lists the own items once more after the click, for the difference in the receipt.
+    /// Lists the own items once more after the click, for the difference in the receipt.
     pub async fn count_again(&mut self) -> Result<Scan, Failure> {
         self.scan_lists(Phase::Confirm).await
     }
