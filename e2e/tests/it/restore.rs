@@ -19,7 +19,7 @@ fn command(system: &System, arguments: &[&str]) -> Result<String> {
         .output()?;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "{arguments:?}: {told}");
-    Ok(told + &*String::from_utf8_lossy(&output.stdout))
+    Ok(format!("{told}{}", String::from_utf8_lossy(&output.stdout)))
 }
 
 #[tokio::test]
