@@ -24,7 +24,7 @@ use tradepost_runtime::telemetry;
 use tradepost_runtime::tls::{self, Connector};
 use url::Url;
 
-pub(crate) use self::calls::Listed;
+pub(crate) use self::calls::{DeadLetters, Listed, Remedy};
 pub(crate) use self::feed::{Feed, Next};
 use crate::config::Settings;
 use crate::error::{Error, Exit, Result};

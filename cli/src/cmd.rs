@@ -2,11 +2,14 @@
 
 mod accounts;
 mod agents;
+mod dead_letters;
 mod find;
 mod jobs;
 mod listings;
 mod login;
+mod pacing;
 mod postings;
+mod resolve;
 mod status;
 mod watch;
 

@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 use tradepost_domain::id::ControllerId;
+use tradepost_runtime::clock::disciplined::DisciplinedClock;
 use tradepost_runtime::clock::{SharedClock, SystemClock};
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::{Drained, Tasks};
@@ -28,9 +29,11 @@ use crate::config::{self, Config};
 use crate::grpc::layers::{Gate, Side};
 use crate::grpc::{self, Addresses, Api};
 use crate::identity::{self, Identity};
+use crate::memory::Memory;
 use crate::service::Core;
+use crate::service::recent::Recent;
 use crate::session::Sessions;
-use crate::{metric, web};
+use crate::{metric, timekeeping, web};
 
 /// HTTP/2 pings to silent peers, and how long their answer may take.
 const PING: Duration = Duration::from_secs(30);
@@ -109,6 +112,17 @@ pub struct Surroundings {
     pub grace: Grace,
     /// The recorder behind /metrics; none serves no metrics.
     pub metrics: Option<Metrics>,
+    /// Whose time several controllers of one database agree on.
+    pub authority: Authority,
+}
+
+/// Whose clock is the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// The database's, where it has one of its own (I8): the given clock serves until the database is open.
+    Database,
+    /// The given one: tests.
+    Given,
 }
 
 /// A controller that is ready to run.
@@ -122,7 +136,9 @@ pub struct App {
     api: Listener,
     agents: Listener,
     metrics: Option<SocketAddr>,
+    memory: Memory,
     grace: Grace,
+    disciplined: Option<Arc<DisciplinedClock>>,
 }
 
 struct Listener {
@@ -134,7 +150,13 @@ struct Listener {
 impl Surroundings {
     /// Those of a real process.
     pub fn of_system() -> Self {
-        Self { clock: SystemClock::shared(), ids: Ids::from_system(), grace: Grace::ForAgents, metrics: None }
+        Self {
+            clock: SystemClock::shared(),
+            ids: Ids::from_system(),
+            grace: Grace::ForAgents,
+            metrics: None,
+            authority: Authority::Database,
+        }
     }
 }
 
@@ -149,14 +171,36 @@ pub enum Opener {
 
 /// Opens the database of `config` and brings its schema up to date.
 pub async fn open_core(config: &Config, surroundings: &Surroundings, opener: Opener) -> Result<Core, Error> {
+    open(config, surroundings, opener).await.map(|(core, _)| core)
+}
+
+/// [`open_core`], with the clock that must be kept at the database's.
+async fn open(
+    config: &Config,
+    surroundings: &Surroundings,
+    opener: Opener,
+) -> Result<(Core, Option<Arc<DisciplinedClock>>), Error> {
     let Surroundings { clock, ids, .. } = surroundings.clone();
     let path = config.data_dir.clone();
     identity::files::create_private(&path).map_err(|source| Error::DataDir { path, source })?;
     let controller = ControllerId(ids.uuid(clock.now()));
     let store = open_store(config.database_url(), controller, clock.clone(), opener).await?;
     store.migrate().await?;
+    // An SQLite file is on this machine, whose wall clock counts also the time that it sleeps.
+    let disciplined = match surroundings.authority {
+        Authority::Database if is_postgres(&config.database_url()) => {
+            Some(timekeeping::clock_of(store.as_ref(), &clock).await?)
+        }
+        Authority::Database | Authority::Given => None,
+    };
+    let clock = disciplined.clone().map_or(clock, |disciplined| disciplined as SharedClock);
     let looks = Arc::new(config.reconcile.schedule().ok_or(Error::Looks)?);
-    Ok(Core { store, clock, ids, controller, looks })
+    let core = Core { store, clock, ids, controller, recent: Recent::default(), looks };
+    Ok((core, disciplined))
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres:") || url.starts_with("postgresql:")
 }
 
 async fn open_store(
@@ -165,7 +209,7 @@ async fn open_store(
     clock: SharedClock,
     opener: Opener,
 ) -> Result<Arc<dyn Store>, tradepost_store::Error> {
-    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+    if is_postgres(&url) {
         let options = tradepost_store_postgres::Options { url, max_connections: PG_CONNECTIONS, controller };
         tradepost_store_postgres::open(options).await
     } else if url.contains("://") && !url.starts_with("sqlite:") {
@@ -183,10 +227,34 @@ async fn open_store(
     }
 }
 
+/// Copies the embedded database to a new file, beside a controller that may be running. Returns the copy's size in bytes.
+pub async fn backup(config: &Config, to: &Path) -> Result<u64, Error> {
+    embedded(config, "make a backup with `pg_dump --format=custom --file FILE URL`")?;
+    Ok(tradepost_store_sqlite::backup(&config.database_url(), to).await?)
+}
+
+/// Checks a backup of the embedded database and copies it beside the database's place. Refuses while a controller runs.
+pub(crate) async fn stage_restore(
+    config: &Config,
+    from: &Path,
+) -> Result<tradepost_store_sqlite::Restoring, Error> {
+    let by_tools = "end every controller, restore with `pg_restore --clean --if-exists --dbname URL FILE`, then run `controller \
+         fleet-epoch bump`";
+    embedded(config, by_tools)?;
+    Ok(tradepost_store_sqlite::restore(&config.database_url(), from).await?)
+}
+
+fn embedded(config: &Config, instead: &str) -> Result<(), Error> {
+    match config.database_file() {
+        Some(_) => Ok(()),
+        None => Err(tradepost_store::Error::Setup(format!("PostgreSQL has its own tools: {instead}")).into()),
+    }
+}
+
 impl App {
     /// Opens and binds everything; nothing is served yet.
     pub async fn build(config: Config, surroundings: Surroundings) -> Result<Self, Error> {
-        let core = open_core(&config, &surroundings, Opener::Controller).await?;
+        let (core, disciplined) = open(&config, &surroundings, Opener::Controller).await?;
         // Sockets first: a controller that cannot listen leaves no authority behind.
         let (api, agents) = (bound(Side::Api, &config).await?, bound(Side::Agents, &config).await?);
         let tasks = Tasks::new();
@@ -199,6 +267,8 @@ impl App {
         if made {
             tracing::info!(folder = %folder.display(), "a certificate authority was made");
         }
+        let memory = Memory::new(&folder);
+        memory.check(&core).await?;
         let names = config.certificate_names();
         let api = Listener::new(api, tls_config(&identity, &core, &names, Side::Api)?);
         let agents = Listener::new(agents, tls_config(&identity, &core, &names, Side::Agents)?);
@@ -207,8 +277,8 @@ impl App {
             agents: told(config.agents.public_address.as_ref(), agents.address),
         };
         Ok(Self {
+            sessions: Sessions::new(core.clock.clone()),
             core,
-            sessions: Sessions::default(),
             identity: Arc::new(identity),
             tasks,
             config,
@@ -216,7 +286,9 @@ impl App {
             api,
             agents,
             metrics,
+            memory,
             grace: surroundings.grace,
+            disciplined,
         })
     }
 
@@ -264,7 +336,11 @@ impl App {
         let router = router.merge(web::router(self.core.clone(), self.tasks.shutdown_token()));
         report(&health, tonic_health::ServingStatus::Serving).await;
         let agents = grpc::agents_router(&api, Gate::new(self.core.clone(), Side::Agents));
-        background::start(&self.core, &self.sessions, &self.tasks, self.grace);
+        background::start(&self.core, &self.sessions, &self.tasks, self.grace, self.config.retention);
+        if let Some(clock) = self.disciplined {
+            background::keep_time(&self.core, &self.tasks, clock);
+        }
+        self.tasks.spawn("memory", self.memory.follow(self.core.clone(), self.tasks.shutdown_token()));
         let names = self.config.certificate_names();
         let certificates =
             [(self.api.certificate.clone(), Side::Api), (self.agents.certificate.clone(), Side::Agents)];

@@ -26,6 +26,8 @@ pub struct Faults {
     pub reject: Option<String>,
     /// Publish: "Limit reached".
     pub limit_reached: bool,
+    /// What the dialog of the limit says besides, e.g. "You can post again on or after 5 March 2027."
+    pub limit_says: Option<String>,
     /// Publish: milliseconds between storing and answering.
     pub slow_publish_ms: u64,
     /// Publish: milliseconds during which no page shows the new item.
@@ -145,6 +147,7 @@ const PUBLISH: &[&str] = &[
     "error_before_commit",
     "reject",
     "limit_reached",
+    "limit_says",
     "slow_publish_ms",
     "delayed_visibility_ms",
     "review",

@@ -11,6 +11,8 @@ use tradepost_runtime::ids::Ids;
 use tradepost_store::{Principal, Store};
 use uuid::Uuid;
 
+use super::recent::Recent;
+
 /// How often a write that finds its rows changed meanwhile is decided anew.
 pub const TRIES: u32 = 5;
 
@@ -25,6 +27,8 @@ pub struct Core {
     pub ids: Ids,
     /// This process.
     pub controller: ControllerId,
+    /// What runs were dispatched from.
+    pub recent: Recent,
     /// When to look for uncertain publications.
     pub looks: Arc<Schedule>,
 }

@@ -103,6 +103,8 @@ reasons! {
     PublishedAlready = "PUBLISHED_ALREADY", AlreadyExists;
     /// The listing is being posted on the account, or deleted while it is posted.
     PostingOpen = "POSTING_OPEN", FailedPrecondition;
+    /// Events after the reader's place are no longer kept.
+    EventsGone = "EVENTS_GONE", FailedPrecondition;
     /// The account is bound to no agent.
     AccountUnbound = "ACCOUNT_UNBOUND", FailedPrecondition;
     /// The agent is revoked.
@@ -113,12 +115,20 @@ reasons! {
     WrongState = "WRONG_STATE", FailedPrecondition;
     /// Another publication of the account is unsettled.
     AccountBusy = "ACCOUNT_BUSY", FailedPrecondition;
+    /// The account's pacing does not allow the publication yet, or the account is paused.
+    Paced = "PACED", FailedPrecondition;
+    /// The account has a sign-in that has not ended.
+    LoginOpen = "LOGIN_OPEN", FailedPrecondition;
+    /// The posting has a look that has not ended.
+    LookOpen = "LOOK_OPEN", FailedPrecondition;
     /// The marketplace listing confirms another posting.
     ItemTaken = "ITEM_TAKEN", FailedPrecondition;
     /// What the agent holds differs from what was saved.
     FormChanged = "FORM_CHANGED", FailedPrecondition;
     /// Another permit than the intent's.
     PermitMismatch = "PERMIT_MISMATCH", FailedPrecondition;
+    /// The agent's numbers cannot come from this database.
+    AgentAhead = "AGENT_AHEAD", FailedPrecondition;
     /// The run is not the job's present one.
     StaleRun = "STALE_RUN", Aborted;
     /// The etag is old.
@@ -193,6 +203,22 @@ impl Error {
     #[must_use]
     pub fn because(mut self, source: impl Into<Source>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// The same, about a part of the request: its place goes before the fields, or before the sentence.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        if self.fields.is_empty() {
+            self.message = format!("{place}: {}", self.message);
+        } else {
+            let before = Violations(self.fields.clone()).to_string();
+            for violation in &mut self.fields {
+                violation.field = format!("{place}.{}", violation.field);
+            }
+            let after = Violations(self.fields.clone()).to_string();
+            self.message = self.message.replace(&before, &after);
+        }
         self
     }
 
@@ -282,6 +308,13 @@ fn conflicting(conflict: Conflict) -> Error {
             Reason::PostingOpen,
             "this listing is being posted already; wait for the posting's end or cancel it",
         ),
+        Conflict::LoginOpen => (
+            Reason::LoginOpen,
+            "the account has a sign-in that has not ended; finish that one, or see `tradepost jobs list --account`",
+        ),
+        Conflict::LookOpen => {
+            (Reason::LookOpen, "a look for this posting is open already; it goes on by itself")
+        }
         Conflict::AgentKey => (Reason::AgentKeyTaken, "another agent has this key; make a new key pair"),
         Conflict::Id => (Reason::IdTaken, "the request id was used for something else; choose another one"),
     };

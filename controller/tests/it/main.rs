@@ -4,7 +4,12 @@
 
 mod access;
 mod agent;
+mod batch;
 mod input;
+mod looks;
+mod pacing;
 mod recovery;
+mod restore;
 mod system;
+mod timekeeping;
 mod work;

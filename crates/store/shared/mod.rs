@@ -14,25 +14,31 @@
 //! every selected column says its nullability and, where it is no text or integer, its type; times are always bound.
 //! To add a query: write it here, run `make sqlx`. When one engine refuses it, make it a pair in the two dialects.
 //!
-//! Locks on PostgreSQL are taken in one order: agents, listings, new rows, jobs, intents, postings, and last the
+//! Locks on PostgreSQL are taken in one order: agents, accounts, listings, new rows, jobs, intents, postings, and last the
 //! workspace's row (by appending events).
 
-mod accounts;
+pub(crate) mod accounts;
 mod agents;
 mod auth;
-mod commit;
+pub(crate) mod commit;
 mod events;
 mod evidence;
 mod fault;
-mod listings;
+mod fleet;
+pub(crate) mod listings;
+mod looks;
+mod pacing;
 mod page;
-mod photos;
-mod rows;
-mod steps;
+pub(crate) mod photos;
+mod retention;
+pub(crate) mod rows;
+pub(crate) mod runs;
+pub(crate) mod steps;
 mod tx;
 mod work;
 
 pub(crate) use self::fault::{Fault, conflict_of};
 pub(crate) use self::rows::{AgentRow, IntentRow, JobRow, jobs};
+pub(crate) use self::runs::RunRow;
 pub(crate) use self::steps::{duration_micros, status_name};
 pub(crate) use self::tx::{Appended, Tx};

@@ -9,7 +9,7 @@ use super::*;
 use crate::id::{PermitId, RunLease, SessionEpoch};
 use crate::publish::{Looks, baseline_hash};
 
-fn publication() -> Publication {
+pub(super) fn publication() -> Publication {
     let id = Uuid::from_u128;
     let now = Timestamp::EPOCH;
     let (workspace, account, posting) = (WorkspaceId(id(1)), AccountId(id(2)), PostingId(id(3)));
@@ -46,6 +46,7 @@ fn publication() -> Publication {
             run_after: now,
             cancel_requested: false,
             failure: None,
+            discarded_at: None,
             trace_context: None,
             created_at: now,
             updated_at: now,
@@ -148,6 +149,20 @@ fn a_parked_run_goes_on_when_its_agent_is_back_with_it() {
     assert_eq!(late, Err(job::Rejected::State(job::State::Queued).into()));
     let wished = Publication { job: job::Job { cancel_requested: true, ..parked.job.clone() }, ..parked };
     assert!(after(&wished, job::Event::Acknowledge(lease), 70).is_err(), "nobody wishes it any more");
+}
+
+#[test]
+fn an_open_question_is_answered_and_not_cancelled_away() {
+    for state in [publish::State::Duplicate, publish::State::NeedsHuman] {
+        let start = publication();
+        let asked = Publication {
+            intent: publish::Intent { state, ..start.intent.clone() },
+            job: job::Job { state: job::State::NeedsHuman, ..start.job.clone() },
+            posting: Posting { state: State::NeedsHuman, ..start.posting.clone() },
+        };
+        let cancelled = after(&asked, job::Event::RequestCancel, 1);
+        assert_eq!(cancelled, Err(Rejected::Unresolved), "the listing may be on the site");
+    }
 }
 
 proptest! {

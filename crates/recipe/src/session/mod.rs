@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_domain::money::Currency;
 
+pub(crate) use self::scan::capture;
 use crate::catalogue::Site;
 use crate::locate::{Condition, Target, TextMatch};
 use crate::normal::{self, Compare};
@@ -316,6 +317,11 @@ impl Session {
     /// Lists the own items, for reconciliation.
     pub async fn scan(&mut self) -> Result<Scan, Failure> {
         self.scan_lists(Phase::Scan).await
+    }
+
+    /// Lists the own items once more after the click, for the difference in the receipt.
+    pub async fn count_again(&mut self) -> Result<Scan, Failure> {
+        self.scan_lists(Phase::Confirm).await
     }
 
     fn recipe(&self, job: Job) -> Result<Arc<Recipe>, Failure> {
