@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use super::state::Age;
 use super::*;
 
 fn run() -> RunKey {
@@ -143,7 +144,8 @@ fn a_settled_journal_is_compacted_and_keeps_what_is_still_true() {
         longest = longest.max(std::fs::metadata(&path).expect("there").len());
     }
     // Settled permits are kept for a restored controller: the file grows with them, and by no more than twice as much again.
-    let kept: usize = journal.state().records().iter().map(|record| encode(record).expect("encodes").len()).sum();
+    let kept: usize =
+        journal.state().records().iter().map(|record| encode(record).expect("encodes").len()).sum();
     assert!(longest < COMPACT_ABOVE_BYTES + 3 * kept as u64 + 4096, "{longest} bytes for {kept}");
     drop(journal);
     let processes = Journal::open(&path).expect("opens").state().processes();

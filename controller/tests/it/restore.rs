@@ -145,22 +145,22 @@ async fn a_click_after_the_backup_is_confirmed(database: TestDatabase, memory: M
 
 #[tokio::test]
 async fn a_click_after_the_backup_is_confirmed_by_the_agents_journal() -> Result<()> {
-    a_click_after_the_backup_is_confirmed(TestDatabase::sqlite()?, Memory::Kept).await
+    Box::pin(a_click_after_the_backup_is_confirmed(TestDatabase::sqlite()?, Memory::Kept)).await
 }
 
 #[tokio::test]
 async fn a_click_after_the_backup_is_confirmed_on_postgresql() -> Result<()> {
-    a_click_after_the_backup_is_confirmed(TestDatabase::empty_postgres().await?, Memory::Kept).await
+    Box::pin(a_click_after_the_backup_is_confirmed(TestDatabase::empty_postgres().await?, Memory::Kept)).await
 }
 
 #[tokio::test]
 async fn an_older_copy_is_recognised_by_agents_alone() -> Result<()> {
-    a_click_after_the_backup_is_confirmed(TestDatabase::sqlite()?, Memory::Lost).await
+    Box::pin(a_click_after_the_backup_is_confirmed(TestDatabase::sqlite()?, Memory::Lost)).await
 }
 
 #[tokio::test]
 async fn an_older_copy_is_recognised_by_agents_alone_on_postgresql() -> Result<()> {
-    a_click_after_the_backup_is_confirmed(TestDatabase::empty_postgres().await?, Memory::Lost).await
+    Box::pin(a_click_after_the_backup_is_confirmed(TestDatabase::empty_postgres().await?, Memory::Lost)).await
 }
 
 async fn a_click_of_unknown_effect_is_looked_for(database: TestDatabase) -> Result<()> {

@@ -18,8 +18,10 @@ const TIME: &str =
     r"(?:(?:,|\sat|\sa las|\sà|\sum)?\s*(?<hour>\d{1,2})[:h.](?<minute>\d{2})\s*(?<half>[ap]\.?m\.?)?)?";
 
 static ISO: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(&format!(r"(?i)\b{AHEAD}\b[^!?]{{0,40}}?\b(?<year>\d{{4}})-(?<month>\d{{2}})-(?<day>\d{{2}})(?:T|{TIME}|)(?:{TIME})"))
-        .ok()
+    Regex::new(&format!(
+        r"(?i)\b{AHEAD}\b[^!?]{{0,40}}?\b(?<year>\d{{4}})-(?<month>\d{{2}})-(?<day>\d{{2}})T?{TIME}"
+    ))
+    .ok()
 });
 static DAY_FIRST: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(&format!(
