@@ -86,7 +86,7 @@ const MUST_HAPPEN: &[&str] = &[
 const REGRESSIONS: &[u64] = &[256];
 
 fn traces() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/sim")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/simulation")
 }
 
 /// What went wrong, with its traces kept and the way to see it again.
