@@ -17,7 +17,6 @@ const MUST_HAPPEN: &[&str] = &[
     "a call has no answer",
     "a call or its answer is lost",
     "a click is confirmed at once",
-    "a click is confirmed by the list",
     "a click is refused by the page",
     "a click stays uncertain",
     "a controller dies at a store call",
