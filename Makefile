@@ -43,10 +43,10 @@ bench-queue: ## measures the engine on both databases, beside other queues where
 bench-scale: ## measures what a job costs in databases that hold a thousand to a million jobs
 	@deploy/bench-queue.sh scale
 
-chaos: ## kills, stops and cuts off real processes at exact points of a posting; ROUNDS=120 (or all), SEED=N; replay one with SEED=N ONLY=CASE
+chaos: ## kills, stops and cuts off real processes at exact points of a posting; ROUNDS=120 (or all), SEED=N, MATCH="kill agent at WillClick"; one again: SEED=N ONLY=CASE
 	@deploy/bootstrap.sh
 	@cargo build --workspace --bins --benches --profile $(PROFILE)
-	@cargo bench --workspace --bench chaos --profile $(PROFILE) -- --rounds "$(ROUNDS)" --seed "$(SEED)" --only "$(ONLY)"
+	@cargo bench --workspace --bench chaos --profile $(PROFILE) -- --rounds "$(ROUNDS)" --seed "$(SEED)" --only "$(ONLY)" --match "$(MATCH)"
 
 orphans: ## kills a working agent again and again and looks for what is left of Chrome; LOOPS=200, SEED=N
 	@deploy/bootstrap.sh

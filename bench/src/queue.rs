@@ -186,7 +186,9 @@ impl Bench {
     /// First while callers ask for jobs one by one, then from a backlog.
     async fn lifecycle(&mut self, part: &str, work: Work, jobs: usize, figures: &mut Figures) -> Result<()> {
         let agents = self.shop.agents.len();
-        let slots = u32::try_from((ACCOUNTS / agents).min(64)).unwrap_or(64);
+        // A publication's calls wait for each other on one connection: more at once would only wait longer.
+        let most = if matches!(work, Work::Publish(_)) { 4 } else { 64 };
+        let slots = u32::try_from((ACCOUNTS / agents).min(most)).unwrap_or(64);
         let watch = Arc::new(Watch::default());
         let enrolled = self.shop.agents.clone();
         let place = self.controller.place.clone();

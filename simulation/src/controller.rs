@@ -250,14 +250,14 @@ impl Stream {
                     Err(violations) => return violations.to_string(),
                 },
             };
-            let began = actions.iter().any(|action| matches!(action, Action::Attach(_)));
+            let attaches = actions.iter().any(|action| matches!(action, Action::Attach(_)));
             for action in &actions {
                 self.world.say(|| format!("controller {}: {}", self.controller, named(action)));
             }
             if let Err(error) = self.connection.act_all(actions, begun).await {
                 return error.to_string();
             }
-            if began {
+            if attaches {
                 let agent = self.connection.agent;
                 self.world
                     .say(|| format!("controller {}: {agent} attached as {:?}", self.controller, begun.epoch));

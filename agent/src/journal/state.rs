@@ -150,7 +150,7 @@ impl State {
             permit: open.permit.is_some(),
             will_click: open.will_click,
             outcome: open.outcome.is_some(),
-            damaged: self.damaged,
+            journal: if self.damaged { fence::Journal::Damaged } else { fence::Journal::Whole },
         };
         match (fence::after_restart(traces), &open.outcome) {
             (fence::Recovery::ReportOutcome, Some(outcome)) => outcome.clone(),

@@ -280,7 +280,7 @@ async fn proven(run: &Run, held: &Held, verdict: Verdict, chrome: fence::Chrome)
 
 /// The difference in the account's own lists: which listings are new, and how many there are now.
 async fn count_again(ready: &mut Ready, receipt: &mut Receipt) {
-    let scanning = ready.desk.uninterrupted(COUNT_WITHIN, async |session| session.scan().await).await;
+    let scanning = ready.desk.uninterrupted(COUNT_WITHIN, async |session| session.count_again().await).await;
     match scanning.and_then(|scan| scan) {
         Ok(scan) => {
             let new = scan.new_since(&ready.baseline).map(|item| item.id.clone());
@@ -288,7 +288,7 @@ async fn count_again(ready: &mut Ready, receipt: &mut Receipt) {
             receipt.trail.count_after = scan.complete().then_some(scan.items.len());
         }
         Err(failure) => {
-            tracing::warn!(%failure, "the account's own listings were not counted after the click")
+            tracing::warn!(%failure, "the account's own listings were not counted after the click");
         }
     }
 }

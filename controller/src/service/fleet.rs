@@ -141,7 +141,7 @@ impl Core {
                     .await;
                 match decided {
                     Ok(_) => {
-                        tracing::warn!(%posting, %agent, "a posting of a restored copy waits for a person")
+                        tracing::warn!(%posting, %agent, "a posting of a restored copy waits for a person");
                     }
                     Err(error) if error.kind() == Kind::FailedPrecondition => {}
                     Err(error) => return Err(error),

@@ -511,3 +511,5 @@ fn step_intent(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;

@@ -145,14 +145,15 @@ pub fn judge(
             }),
             None,
         ),
-        [only] => (
+        [only] if look.whole => (
             Event::AskPerson(format!(
                 "one new listing ({}) appeared, but its title or price is not this posting's",
                 only.url
             )),
             None,
         ),
-        [] => nothing_new(intent, look, schedule, begun, now),
+        // A listing that is not ours beside a part of the list that was not read: ours may be there.
+        [] | [_] => nothing_new(intent, look, schedule, begun, now),
         several => (
             Event::FoundSeveral(format!("{} new listings appeared where one was expected", several.len())),
             None,
@@ -289,6 +290,42 @@ mod tests {
             judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH, Timestamp::EPOCH).0,
             Event::AskPerson(_)
         ));
+    }
+
+    #[test]
+    fn a_strange_listing_on_a_page_that_was_not_read_to_its_end_says_nothing() {
+        let (intent, now) = (unknown(&["1"]), Timestamp::EPOCH);
+        let items = vec![seen("1", false), seen("2", false)];
+        let part = Look { items: items.clone(), ..Look::default() };
+        let (event, next) = judge(&intent, &part, &Schedule::default(), now, now);
+        assert!(matches!(event, Event::LookedAgain(looks) if looks.clean == 0) && next.is_some());
+        let whole = Look { items, whole: true, ..Look::default() };
+        assert!(matches!(judge(&intent, &whole, &Schedule::default(), now, now).0, Event::AskPerson(_)));
+    }
+
+    #[test]
+    fn a_look_that_is_reported_late_counts_from_its_beginning() {
+        let mut intent = unknown(&["1"]);
+        intent.looks = Looks { taken: 2, clean: 2, first_clean_at: Some(Timestamp::EPOCH) };
+        let look = Look { items: vec![seen("1", false)], whole: true, ..Look::default() };
+        let now = Timestamp::EPOCH + HORIZON;
+        let late = judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH, now).0;
+        assert!(matches!(late, Event::LookedAgain(_)), "it was taken a day ago");
+        assert_eq!(judge(&intent, &look, &Schedule::default(), now, now).0, Event::ProvenAbsent);
+    }
+
+    #[test]
+    fn an_account_without_listings_proves_nothing_absent() {
+        let mut intent = unknown(&[]);
+        let mut now = Timestamp::EPOCH;
+        let look = Look { whole: true, ..Look::default() };
+        for _ in 0..SCHEDULE.len() {
+            now = now + HORIZON;
+            let event = judge(&intent, &look, &Schedule::default(), now, now).0;
+            assert_ne!(event, Event::ProvenAbsent);
+            intent = step(&intent, event, now).expect("taken");
+        }
+        assert_eq!(intent.state, State::NeedsHuman);
     }
 
     #[test]

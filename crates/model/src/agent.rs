@@ -12,8 +12,9 @@ use tradepost_domain::time::Timestamp;
 use crate::action::{Landing, Sight, Way};
 use crate::bug::Bug;
 use crate::canon;
-use crate::model::{Model, Situation};
+use crate::model::Model;
 use crate::rows::Event;
+use crate::situation::Situation;
 use crate::world::{
     Answer, CONTROL, Ending, Entry, Item, Message, Note, Number, Outcome, Owed, Reason, Run, Show, Stage,
     Which, World,
@@ -207,7 +208,7 @@ impl Model {
             permit: entry.note != Note::Requested,
             will_click: matches!(entry.note, Note::WillClick),
             outcome: matches!(entry.note, Note::Outcome(_)),
-            damaged: false,
+            journal: fence::Journal::Whole,
         };
         let outcome = match fence::after_restart(traces) {
             Recovery::AskAgain => {

@@ -8,8 +8,9 @@ use tradepost_domain::{job, publish};
 
 use crate::bug::Bug;
 use crate::canon;
-use crate::model::{Model, Situation};
+use crate::model::Model;
 use crate::rows::{Event, Stepped};
+use crate::situation::Situation;
 use crate::world::{Ending, LookJob, Message, Number, Outcome, Owed, Reason, Which, World};
 
 /// Why nothing was written.
@@ -235,7 +236,7 @@ impl Model {
             Ending::Looked { seen, whole } => {
                 let Some(ended) = self.domain.step_look(look, Event::Succeed(lease)) else { return Ok(()) };
                 if wanted {
-                    match self.decide(world, posting, self.judgement(world, &look, seen, whole))? {
+                    match self.decide(world, posting, self.judgement(world, look, seen, whole))? {
                         Err(Refusal::Taken) => {
                             self.seen(Situation::ItemTaken);
                             self.decide(world, posting, Event::AskPerson).map(drop)?;
@@ -244,7 +245,7 @@ impl Model {
                         Ok(()) => {}
                     }
                 }
-                self.put_look(world, at, ended);
+                put_look(world, at, ended);
             }
             Ending::Failed(reason) => {
                 let Some(ended) = self.domain.step_look(look, Event::Fail(lease, reason)) else {
@@ -255,7 +256,7 @@ impl Model {
                     self.seen(Situation::LookGivenUp);
                     self.decide(world, posting, Event::AskPerson).map(drop)?;
                 }
-                self.put_look(world, at, ended);
+                put_look(world, at, ended);
             }
             Ending::Succeeded => {}
         }
@@ -263,8 +264,8 @@ impl Model {
     }
 
     /// What a look's report is judged as.
-    fn judgement(&self, world: &World, look: &LookJob, seen: u8, whole: bool) -> Event {
-        let LookJob { posting, old, .. } = *look;
+    fn judgement(&self, world: &World, look: LookJob, seen: u8, whole: bool) -> Event {
+        let LookJob { posting, old, .. } = look;
         let baseline = world.db.rows[usize::from(posting)].baseline;
         let matching = self.matching(world, posting);
         match self.bug {
@@ -275,14 +276,6 @@ impl Model {
                 Event::Confirm(world.db.rows[usize::from(posting)].permit, first)
             }
             _ => Event::Looked(seen, matching, whole, old),
-        }
-    }
-
-    fn put_look(&mut self, world: &mut World, at: usize, look: LookJob) {
-        if look.state.is_terminal() {
-            world.db.looks.remove(at);
-        } else {
-            world.db.looks[at] = look;
         }
     }
 
@@ -337,7 +330,7 @@ impl Model {
             let busy = look.state == job::State::Parked && self.is_running(world);
             let event = if busy { Event::AgentBack } else { event };
             if let Some(next) = self.domain.step_look(look, event) {
-                self.put_look(world, at, next);
+                put_look(world, at, next);
             }
         }
     }
@@ -382,7 +375,7 @@ impl Model {
         if let Some(at) = at
             && let Some(next) = self.domain.step_look(world.db.looks[at], Event::LeaseExpired)
         {
-            self.put_look(world, at, next);
+            put_look(world, at, next);
         }
         Ok(())
     }
@@ -398,6 +391,15 @@ impl Model {
         }
         self.seen(Situation::ReportOverdue);
         self.decide(world, posting, Event::ReportOverdue).map(drop)
+    }
+}
+
+/// Stores a look's job; one that has ended is gone.
+fn put_look(world: &mut World, at: usize, look: LookJob) {
+    if look.state.is_terminal() {
+        world.db.looks.remove(at);
+    } else {
+        world.db.looks[at] = look;
     }
 }
 

@@ -14,7 +14,7 @@
 //! clocks to compare but the agent's own.
 //!
 //! [`bug::Bug`] switches mistakes on, each of which the exploration must find. To add a message, a fault or a step: a
-//! variant of [`action::Action`], when it may happen in [`model`], and what it does in [`agent`] or [`controller`].
+//! variant of [`action::Action`], when it may happen in [`offers`], and what it does in [`agent`] or [`controller`].
 
 pub mod action;
 pub mod agent;
@@ -24,6 +24,8 @@ pub mod configuration;
 pub mod controller;
 pub mod explorer;
 pub mod model;
+pub mod offers;
 pub mod restore;
 pub mod rows;
+pub mod situation;
 pub mod world;

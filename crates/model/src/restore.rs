@@ -4,8 +4,9 @@ use tradepost_domain::publish;
 
 use crate::bug::Bug;
 use crate::controller::Refusal;
-use crate::model::{Model, Situation};
+use crate::model::Model;
 use crate::rows::Event;
+use crate::situation::Situation;
 use crate::world::{Entry, Message, Note, Outcome, Which, World};
 
 impl Model {

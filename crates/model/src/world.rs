@@ -159,6 +159,10 @@ pub enum Stage {
 }
 
 /// A run under way on the agent.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, packed small: there are millions of these"
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Run {
     /// The posting it serves.

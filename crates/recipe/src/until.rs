@@ -96,7 +96,7 @@ fn date(found: &Captures<'_>) -> Option<Until> {
         Some(name) => {
             let name = name.as_str().to_lowercase();
             let fits = |prefixes: &&[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-            u32::try_from(MONTHS.iter().position(|prefixes| fits(prefixes))?).ok()? + 1
+            u32::try_from(MONTHS.iter().position(fits)?).ok()? + 1
         }
         None => number("month")?,
     };

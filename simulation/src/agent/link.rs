@@ -88,14 +88,12 @@ impl Link {
         }
         drop(request);
         let answer = self.machine.within(world, CALL_DEADLINE, answered).await;
-        match answer {
-            Some(Ok(answer)) => answer.map_err(|error| link_error(&status::from(error))),
-            Some(Err(_)) | None => {
-                world.count("a call has no answer");
-                *lock(&self.connected) = None;
-                Err(LinkError::unavailable("the controller did not answer"))
-            }
+        if let Some(Ok(answer)) = answer {
+            return answer.map_err(|error| link_error(&status::from(error)));
         }
+        world.count("a call has no answer");
+        *lock(&self.connected) = None;
+        Err(LinkError::unavailable("the controller did not answer"))
     }
 
     /// Saves what was prepared.

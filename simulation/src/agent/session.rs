@@ -297,8 +297,10 @@ impl Agent {
             if now >= heard + SILENCE_MAX + SILENCE_MAX {
                 return End::Lost("silence");
             }
-            let waiting =
-                Box::pin(select(Box::pin(self.to_send.notified()), Box::pin(self.pause(beat - now))));
+            let waiting = Box::pin(select(
+                Box::pin(self.to_send.notified()),
+                Box::pin(self.pause(beat.saturating_sub(now))),
+            ));
             let message = match select(Box::pin(from.next()), waiting).await {
                 Either::Left((Some(message), _)) => message,
                 Either::Left((None, _)) => return End::Lost("the controller ended it"),

@@ -90,16 +90,12 @@ fn traces() -> PathBuf {
 
 /// What went wrong, with its traces kept and the way to see it again.
 fn told(outcome: &Outcome, bug: Option<Bug>) -> String {
-    let mut text = String::new();
-    for (seed, report) in &outcome.broken {
+    let broken = outcome.broken.iter().map(|(seed, report)| {
         let file = keep_trace(&traces(), *seed, bug)
             .map_or_else(|error| error.to_string(), |(file, _)| file.display().to_string());
-        text.push_str(&format!(
-            "seed {seed}: {:#?}\n  replay: make sim SEED={seed}\n  trace: {file}\n",
-            report.violations
-        ));
-    }
-    text
+        format!("seed {seed}: {:#?}\n  replay: make sim SEED={seed}\n  trace: {file}\n", report.violations)
+    });
+    broken.collect()
 }
 
 #[test]

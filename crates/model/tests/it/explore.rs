@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tradepost_model::configuration::{self, Configuration};
 use tradepost_model::explorer::Report;
-use tradepost_model::model::Situation;
+use tradepost_model::situation::Situation;
 
 use crate::explored;
 

@@ -1,5 +1,10 @@
 //! The protocol explored, and mistakes that must be found.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "traces and counts are for whoever reads a failure, or runs with --nocapture"
+)]
+
 mod bugs;
 mod explore;
 

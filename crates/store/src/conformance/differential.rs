@@ -252,9 +252,10 @@ impl Fleet {
         let publications = self.publications().await?;
         let Ok(present) = self.draw.pick(&publications).cloned() else { return Ok(()) };
         // Sometimes decided on what was true a while ago.
-        let publication = match self.older.is_empty() || self.draw.chance(85) {
-            true => present,
-            false => self.draw.pick(&self.older)?.clone(),
+        let publication = if self.older.is_empty() || self.draw.chance(85) {
+            present
+        } else {
+            self.draw.pick(&self.older)?.clone()
         };
         self.older.push(publication.clone());
         let event = self.any_event(&publication);
@@ -276,7 +277,7 @@ impl Fleet {
         }
         if self.draw.chance(30) {
             let seller = self.draw.pick(&self.sellers)?;
-            let epoch = SessionEpoch(1 + i64::from(self.draw.0 % 2 == 0));
+            let epoch = SessionEpoch(1 + i64::from(self.draw.0.is_multiple_of(2)));
             change.guard = Some(EpochGuard { agent: seller.agent.id, epoch });
         }
         let now = self.now;
