@@ -24,7 +24,8 @@ async fn ask(user: &User, requests: Vec<v1::CreatePostingRequest>) -> Result<Vec
 }
 
 async fn count(user: &User) -> Result<usize> {
-    let request = user.request(v1::ListPostingsRequest { page_size: 100, ..v1::ListPostingsRequest::default() });
+    let request =
+        user.request(v1::ListPostingsRequest { page_size: 100, ..v1::ListPostingsRequest::default() });
     Ok(user.postings().list_postings(request).await?.into_inner().postings.len())
 }
 
@@ -54,7 +55,8 @@ async fn all_or_none(database: TestDatabase) -> Result<()> {
     assert_eq!(made.iter().map(|posting| &posting.listing_id).collect::<Vec<_>>(), [&one, &two]);
     assert!(made.iter().all(|posting| !posting.waiting_for.is_empty()), "{made:?}");
     let again = ask(&user, vec![asked("a", &one, &account), asked("b", &two, &account)]).await?;
-    let ids = |postings: &[v1::Posting]| postings.iter().map(|posting| posting.id.clone()).collect::<Vec<_>>();
+    let ids =
+        |postings: &[v1::Posting]| postings.iter().map(|posting| posting.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&made), ids(&again));
     assert_eq!(user.post("a", &one, &account).await?.id, made[0].id, "a single call of the same name");
     assert_eq!(count(&user).await?, 2);
