@@ -20,7 +20,7 @@ lint: ## the quick checks only: formatting and clippy
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
 
-sim: ## simulates fleets from seeds with everything going wrong; SEEDS=10000 for many, SEED=7 for one with its trace in target/sim
+sim: ## simulates fleets from seeds with everything going wrong; SEEDS=10000 for many, SEED=7 for one with its trace in target/simulation
 	@cargo run --quiet --package tradepost-simulation --profile sim --bin simulate -- $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 model: ## explores the publication protocol with more faults than the tests; FAULTS=1 more in each configuration, LIMIT=30000000 states

@@ -17,7 +17,6 @@ const MUST_HAPPEN: &[&str] = &[
     "a call has no answer",
     "a call or its answer is lost",
     "a click is confirmed at once",
-    "a click is confirmed by the list",
     "a click is refused by the page",
     "a click stays uncertain",
     "a controller dies at a store call",
@@ -86,7 +85,7 @@ const MUST_HAPPEN: &[&str] = &[
 const REGRESSIONS: &[u64] = &[256];
 
 fn traces() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/sim")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/simulation")
 }
 
 /// What went wrong, with its traces kept and the way to see it again.
