@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{Fault, Tx};
 use crate::backend::{Backend, Conn};
+use crate::dialect;
 use crate::time::Time;
 
 struct Place {
@@ -42,17 +43,7 @@ impl Retention for Backend {
 
     async fn forget_steps(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
         self.write(move |tx| {
-            Box::pin(async move {
-                let forgotten = sqlx::query!(
-                    "DELETE FROM run_steps WHERE (job_id, run_lease, seq) IN (
-                         SELECT job_id, run_lease, seq FROM run_steps WHERE stored_at < $1 ORDER BY stored_at LIMIT $2)",
-                    Time(before),
-                    i64::from(limit),
-                )
-                .execute(&mut *tx.conn)
-                .await?;
-                Ok(forgotten.rows_affected())
-            })
+            Box::pin(async move { dialect::forget_steps(tx.conn, Time(before), i64::from(limit)).await })
         })
         .await
     }
@@ -101,13 +92,17 @@ async fn forget_events(
     )
     .fetch_all(&mut *tx.conn)
     .await?;
-    let Some(last) = oldest.iter().take_while(|place| place.stored_at.0 < before).last() else {
-        return Ok(0);
-    };
-    let forgotten =
-        sqlx::query!("DELETE FROM events WHERE workspace_id = $1 AND seq <= $2", workspace.0, last.seq)
-            .execute(&mut *tx.conn)
-            .await?;
+    let mut old = oldest.iter().take_while(|place| place.stored_at.0 < before).map(|place| place.seq);
+    let Some(first) = old.next() else { return Ok(0) };
+    // Between two places, so that the planner knows that it is a small part.
+    let forgotten = sqlx::query!(
+        "DELETE FROM events WHERE workspace_id = $1 AND seq >= $2 AND seq <= $3",
+        workspace.0,
+        first,
+        old.last().unwrap_or(first),
+    )
+    .execute(&mut *tx.conn)
+    .await?;
     Ok(forgotten.rows_affected())
 }
 

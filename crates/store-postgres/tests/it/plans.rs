@@ -27,7 +27,7 @@ async fn no_query_scans_a_table() -> Result<()> {
     let mut conn = PgConnection::connect(database.url()).await?;
     conn.execute("SET enable_seqscan = off").await?;
     conn.execute("SET enable_bitmapscan = off").await?;
-    no_scans(conn, |line| line.contains("Seq Scan")).await
+    no_scans(conn, &EXPECTED, |line| line.contains("Seq Scan")).await
 }
 
 /// Tables with rows enough that the planner prefers an index by itself where one serves: what it then chooses is what it
@@ -39,14 +39,15 @@ async fn the_planner_itself_reads_no_table_that_grows() -> Result<()> {
     conn.execute(FILL).await?;
     conn.execute("ANALYZE").await?;
     let grows = ["jobs", "postings", "intents", "events", "run_steps", "receipts", "listings"];
-    no_scans(conn, |line| {
+    // Some indexes are of small tables, or of rows that there are few of: the planner may do without.
+    no_scans(conn, &[], |line| {
         line.split_once("Seq Scan on ")
             .is_some_and(|(_, rest)| grows.contains(&rest.split(' ').next().unwrap_or("")))
     })
     .await
 }
 
-/// 100 accounts of one agent, 300 listings, 30,000 ended publications, 90,000 events.
+/// 100 accounts of one agent, 30,000 listings, ended publications and receipts, 90,000 events.
 const FILL: &str = "
     INSERT INTO workspaces VALUES (md5('w')::uuid, 'w', 90000, now());
     INSERT INTO agents (id, workspace_id, name, key_hash, platform, program_version, created_at)
@@ -54,8 +55,8 @@ const FILL: &str = "
     INSERT INTO accounts SELECT md5('a' || i)::uuid, md5('w')::uuid, 'a' || i, 'sandbox', 'http://x/', NULL, 'EUR',
         md5('g')::uuid, now(), 1 FROM generate_series(0, 99) i;
     INSERT INTO listings SELECT md5('l' || i)::uuid, md5('w')::uuid, 't', 'd', 1, 'EUR', 'c', 'good', 'b', '', '{}',
-        now() - i * interval '1 s', now(), NULL, 1 FROM generate_series(0, 299) i;
-    INSERT INTO postings SELECT md5('p' || i)::uuid, md5('w')::uuid, md5('l' || i % 300)::uuid, md5('a' || i % 100)::uuid,
+        now() - i * interval '1 s', now(), NULL, 1 FROM generate_series(0, 29999) i;
+    INSERT INTO postings SELECT md5('p' || i)::uuid, md5('w')::uuid, md5('l' || i % 30000)::uuid, md5('a' || i % 100)::uuid,
         1, 'failed', md5('j' || i)::uuid, md5('i' || i)::uuid, NULL, NULL, NULL, NULL, now() - i * interval '1 s', now(), 1
         FROM generate_series(1, 30000) i;
     INSERT INTO intents (id, workspace_id, posting_id, account_id, generation, state, fingerprint, looks_taken,
@@ -67,6 +68,8 @@ const FILL: &str = "
         SELECT md5('j' || i)::uuid, md5('w')::uuid, 'publish', md5('g')::uuid, md5('a' || i % 100)::uuid,
             md5('p' || i)::uuid, md5('i' || i)::uuid, 'failed', 0, 1, i, now(), FALSE, now() - i * interval '1 s', now(), 3
         FROM generate_series(1, 30000) i;
+    INSERT INTO receipts SELECT md5('i' || i)::uuid, md5('w')::uuid, md5('p' || i)::uuid, '{}', now()
+        FROM generate_series(1, 30000) i;
     INSERT INTO run_steps SELECT md5('j' || i)::uuid, i, 1, 'prepare', 'title', 'succeeded', '', 1, 1, 1,
         now() - i * interval '1 s' FROM generate_series(1, 30000) i;
     INSERT INTO events SELECT md5('w')::uuid, i, now(), 'job.changed', NULL, NULL, md5('p' || i / 3)::uuid,
@@ -74,7 +77,11 @@ const FILL: &str = "
 ";
 
 /// Explains every cached query with a plan for any arguments.
-async fn no_scans(mut conn: PgConnection, is_scan: impl Fn(&str) -> bool) -> Result<()> {
+async fn no_scans(
+    mut conn: PgConnection,
+    wanted: &[(&str, &[&str])],
+    is_scan: impl Fn(&str) -> bool,
+) -> Result<()> {
     conn.execute("SET plan_cache_mode = force_generic_plan").await?;
     let (mut explained, mut bad, mut expected) = (0, Vec::new(), BTreeSet::new());
     for entry in std::fs::read_dir(workspace_root().join("crates/store-postgres/.sqlx"))? {
@@ -93,9 +100,9 @@ async fn no_scans(mut conn: PgConnection, is_scan: impl Fn(&str) -> bool) -> Res
         conn.execute("DEALLOCATE explained").await?;
         let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
         explained += 1;
-        for (part, indexes) in EXPECTED {
+        for (part, indexes) in wanted {
             if query.contains(part) {
-                expected.insert(part);
+                expected.insert(*part);
                 let unused = indexes.iter().find(|index| !plan.iter().any(|line| line.contains(*index)));
                 bad.extend(
                     unused.map(|index| format!("{query}\n  does not use {index}\n  {}", plan.join("\n  "))),
@@ -109,7 +116,7 @@ async fn no_scans(mut conn: PgConnection, is_scan: impl Fn(&str) -> bool) -> Res
         }
     }
     assert!(bad.is_empty(), "{}", bad.join("\n\n"));
-    assert_eq!(expected.len(), EXPECTED.len(), "only {expected:?} are in the cache");
+    assert_eq!(expected.len(), wanted.len(), "only {expected:?} are in the cache");
     assert!(explained > 50, "only {explained} queries in the cache");
     conn.close().await?;
     Ok(())
