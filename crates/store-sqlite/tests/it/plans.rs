@@ -46,7 +46,9 @@ async fn no_query_scans_a_table() -> Result<()> {
         if query.contains("GROUP BY state") {
             continue;
         }
-        let scans = plan.iter().any(|line| line.starts_with("SCAN ") && !line.contains("CONSTANT ROW"));
+        // A count up to a limit goes through the rows that its subquery found, not through a table.
+        let is_harmless = |line: &str| line.contains("CONSTANT ROW") || line == "SCAN ahead";
+        let scans = plan.iter().any(|line| line.starts_with("SCAN ") && !is_harmless(line));
         let sorts = plan.iter().any(|line| line.contains("TEMP B-TREE"));
         // The few rows of one agent, job, listing or claim may be sorted; lists never.
         if scans || sorts && query.contains("(created_at, id) <") {
