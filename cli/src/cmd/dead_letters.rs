@@ -28,10 +28,11 @@ pub(super) async fn list(arguments: ListDeadLetters, client: &Client, output: &O
 
 pub(super) async fn treat(arguments: Treat, remedy: Remedy, client: &Client, output: &Output) -> Result<()> {
     let Treat { job, all, filter, yes } = arguments;
+    let filtered = filter.account.is_some() || filter.kind.is_some() || filter.class.is_some();
     match (job, all) {
-        (Some(job), false) => one(&job, remedy, client, output).await,
+        (Some(job), false) if !filtered => one(&job, remedy, client, output).await,
         (None, true) => many(filter, yes, remedy, client, output).await,
-        _ => Err(Error::usage("name a job, or use --all with or without filters")),
+        _ => Err(Error::usage("name a job, or use --all, with filters or without")),
     }
 }
 
