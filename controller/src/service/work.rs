@@ -168,8 +168,11 @@ impl Core {
         now: Timestamp,
     ) -> Result<(Publication, Change)> {
         let Decision { event, guard, receipt, with: mut change } = decision;
+        // A permit rests on the job's row as well: its run must still be the present one, and nobody may wish its end. The row
+        // is written with it, unchanged, so that a change of the job at the same moment makes one of the two decide anew.
+        let arms = matches!(event, posting::Event::Intent(publish::Event::Arm { .. }));
         let (after, effects) = posting::step(before, event, IntentId(self.id()), now)?;
-        if after.job != before.job {
+        if after.job != before.job || arms && after.intent != before.intent {
             add_job(&mut change, &before.job, &after.job);
         }
         let mut ended = after.intent.clone();

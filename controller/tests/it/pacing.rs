@@ -60,6 +60,8 @@ impl Shop {
     }
 
     async fn post(&self, name: &str) -> Result<v1::Posting> {
+        // So that postings have an order of their own: this clock stands still.
+        self.system.clock.advance(Duration::from_millis(1));
         let listing = self.user.listing(name).await?;
         Ok(self.user.post(name, &listing.id, &self.account.id).await?)
     }

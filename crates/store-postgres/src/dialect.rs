@@ -44,8 +44,9 @@ pub(crate) async fn hold_listing(
 }
 
 /// Claims; see `Work::claim_jobs`. Of each account at most two jobs are looked at: its best publication, if it may publish
-/// (`CASE` looks at the queue only then), and the best of its other jobs. The agents' rows are locked first: two claims for one agent queue up, and the second
-/// sees what the first has taken. Jobs follow their account's binding.
+/// (`CASE` looks at the queue only then), and the best of its other jobs. The agents' rows are locked first: two claims for
+/// one agent queue up, and the second sees what the first has taken. Jobs follow their account's binding. Runs are numbered
+/// in the order of service.
 pub(crate) async fn claim_jobs(
     conn: &mut Conn,
     claim: Claim,
@@ -84,11 +85,13 @@ pub(crate) async fn claim_jobs(
              SELECT j.id AS picked_job, r.agent_id AS picked_agent FROM ready r JOIN jobs j ON j.id = r.id
              WHERE r.place <= r.slots AND j.state = 'queued'
              ORDER BY r.place, r.served LIMIT $6 FOR UPDATE OF j SKIP LOCKED
+         ), numbered AS MATERIALIZED (
+             SELECT picked_job, picked_agent, nextval('run_leases') AS picked_lease FROM picked
          )
          UPDATE jobs SET agent_id = picked_agent, state = 'leased', attempt = attempt + 1,
-             run_lease = nextval('run_leases'), lease_until = $5, run_started_at = $4, updated_at = $4,
+             run_lease = picked_lease, lease_until = $5, run_started_at = $4, updated_at = $4,
              version = version + 1
-         FROM picked WHERE id = picked_job AND state = 'queued' RETURNING",
+         FROM numbered WHERE id = picked_job AND state = 'queued' RETURNING",
         "",
         &ids,
         &epochs,

@@ -77,7 +77,7 @@ struct Candidate {
 
 /// The best ready job of each free account of the agent, best first. Of each account at most two jobs are looked at: its
 /// best publication, if it may publish (`CASE` looks at the queue only then), and the best of its other jobs. Jobs follow
-/// the account's binding.
+/// the account's binding. The indexes are named, as the planner may prefer to sort all that wait.
 async fn ready_jobs(conn: &mut Conn, agent: AgentId, slots: u32, now: Time) -> Result<Vec<Uuid>, Fault> {
     let candidates = sqlx::query_as!(
         Candidate,
@@ -85,10 +85,10 @@ async fn ready_jobs(conn: &mut Conn, agent: AgentId, slots: u32, now: Time) -> R
                CASE WHEN a.publish_from <= $2 AND (a.publish_until IS NULL OR a.publish_until > $2)
                          AND NOT EXISTS (SELECT 1 FROM intents i
                                          WHERE i.account_id = a.id AND i.state IN ('armed', 'unknown'))
-                    THEN (SELECT p.id FROM jobs p
+                    THEN (SELECT p.id FROM jobs p INDEXED BY jobs_publications
                           WHERE p.account_id = a.id AND p.state = 'queued' AND p.kind = 'publish'
                             AND p.run_after <= $2 ORDER BY p.turn_at, p.id LIMIT 1) END,
-               (SELECT e.id FROM jobs e
+               (SELECT e.id FROM jobs e INDEXED BY jobs_errands
                 WHERE e.account_id = a.id AND e.state = 'queued' AND e.kind <> 'publish'
                   AND e.run_after <= $2 ORDER BY e.turn_at, e.id LIMIT 1))
            WHERE a.agent_id = $1 AND a.paused_at IS NULL AND NOT EXISTS (

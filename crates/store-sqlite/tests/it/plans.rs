@@ -9,12 +9,11 @@ use tradepost_testkit::workspace_root;
 use crate::fresh;
 
 /// Parts of queries that run often, each with the indexes that its plan has to use.
-const EXPECTED: [(&str, &[&str]); 7] = [
+const EXPECTED: [(&str, &[&str]); 6] = [
     // Claims: a long queue that has to wait costs one look, and keeps no other job waiting.
     (".publish_from <= $", &["jobs_publications", "jobs_errands"]),
     ("armed_at > $2", &["intents_used"]),
     ("publish_until IS NOT NULL AND", &["accounts_window_ends"]),
-    ("AND discarded_at IS NULL", &["jobs_dead_letters"]),
     ("AND kind = 'login'", &["jobs_one_login"]),
     ("AND kind = 'reconcile'", &["jobs_one_look"]),
     ("kind <> 'publish' AND run_started_at", &["jobs_errand_runs"]),
