@@ -48,6 +48,9 @@ enum Next {
     Over(Option<Status>),
 }
 
+/// How a stream ended: with a status, or by its agent.
+struct Ending(Option<Status>);
+
 /// Frames taken from a stream before their actions are done.
 const TAKEN_AT_ONCE: usize = 256;
 
@@ -107,7 +110,7 @@ impl Connection {
                     for message in frames {
                         match convert::frame(message) {
                             Ok(frame) => actions.extend(on_frame(&mut state, frame)),
-                            Err(violations) => over = Some(Some((self.status)(violations.into()))),
+                            Err(violations) => over = Some(Ending(Some((self.status)(violations.into())))),
                         }
                     }
                     actions
@@ -116,7 +119,7 @@ impl Connection {
             if let Err(error) = self.act_all(actions, attached).await {
                 return Some((self.status)(error));
             }
-            if let Some(status) = over {
+            if let Some(Ending(status)) = over {
                 if let Err(error) = self.act_all(state.take_steps(), attached).await {
                     tracing::info!(agent = %self.agent, %error, "the last steps of a stream were not stored");
                 }
@@ -219,13 +222,13 @@ impl Connection {
 fn take_more(
     first: v1::OpenRequest,
     inbound: &mut Streaming<v1::OpenRequest>,
-) -> (Vec<v1::OpenRequest>, Option<Option<Status>>) {
+) -> (Vec<v1::OpenRequest>, Option<Ending>) {
     let mut frames = vec![first];
     while frames.len() < TAKEN_AT_ONCE {
         match inbound.message().now_or_never() {
             Some(Ok(Some(frame))) => frames.push(frame),
-            Some(Ok(None)) => return (frames, Some(None)),
-            Some(Err(status)) => return (frames, Some(Some(status))),
+            Some(Ok(None)) => return (frames, Some(Ending(None))),
+            Some(Err(status)) => return (frames, Some(Ending(Some(status)))),
             None => break,
         }
     }

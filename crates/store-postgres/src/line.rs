@@ -29,13 +29,12 @@ impl Line {
 
     /// The connection; waits for a database that is being restarted.
     pub(crate) async fn get(&mut self) -> Result<&mut PgConnection, Error> {
-        let conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => {
-                let tried = self.connect().await;
-                self.is_away = tried.is_err();
-                tried?
-            }
+        let conn = if let Some(conn) = self.conn.take() {
+            conn
+        } else {
+            let tried = self.connect().await;
+            self.is_away = tried.is_err();
+            tried?
         };
         Ok(self.conn.insert(conn))
     }
