@@ -56,7 +56,7 @@ struct Client {
 struct Log {
     accounts: HashMap<String, usize>,
     asked: Asked,
-    log: File,
+    file: File,
 }
 
 pub(crate) async fn run(command: Adapter) -> Result<()> {
@@ -143,7 +143,7 @@ async fn work(around: &Surroundings) -> Result<()> {
     let log = OpenOptions::new().create(true).append(true).open(&around.work_log)?;
     let agents = shop.agents.clone();
     let accounts = shop.accounts.into_iter().enumerate().map(|(number, account)| (account, number)).collect();
-    let observer = Arc::new(Log { accounts, asked: Asked::open(around)?, log });
+    let observer = Arc::new(Log { accounts, asked: Asked::open(around)?, file: log });
     let fleet = Fleet::start(&place, &agents, SLOTS, Work::Steps(0), observer).await?;
     tasks::termination_requested().await?;
     fleet.stop().await;
@@ -244,8 +244,8 @@ impl Log {
         let listing: usize = title.rsplit(' ').next().unwrap_or_default().parse()?;
         let account = self.accounts.get(account).context("whose account?")?;
         let asked = self.asked.get(listing * self.accounts.len() + account)?;
-        let mut log = &self.log;
-        Ok(log.write_all(format!("{asked} {at}\n").as_bytes())?)
+        let mut file = &self.file;
+        Ok(file.write_all(format!("{asked} {at}\n").as_bytes())?)
     }
 }
 

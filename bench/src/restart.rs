@@ -38,16 +38,12 @@ pub(crate) async fn measure(server: &str) -> Result<()> {
             let Some((listing, account)) = this.shop.pair(number) else { return };
             // A call without an answer is repeated under its own name.
             while !stop_.load(Ordering::Relaxed) {
-                match this.seller.post(request(number), listing, account).await {
-                    Ok(posting) => {
-                        answered_.lock().unwrap_or_else(PoisonError::into_inner).insert(posting.id);
-                        break;
-                    }
-                    Err(_) => {
-                        refused_.fetch_add(1, Ordering::Relaxed);
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
+                if let Ok(posting) = this.seller.post(request(number), listing, account).await {
+                    answered_.lock().unwrap_or_else(PoisonError::into_inner).insert(posting.id);
+                    break;
                 }
+                refused_.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
             if stop_.load(Ordering::Relaxed) {
                 return;

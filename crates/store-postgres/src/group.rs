@@ -32,6 +32,8 @@ pub(crate) const LANES: usize = 2;
 pub(crate) const QUEUE: usize = 4096;
 /// Most rows of one group; bounds how long its locks are held.
 const ROWS: usize = 2_000;
+/// A write of so many rows goes row by row when nothing waits beside it.
+const ALONE: usize = 16;
 /// Most writes of one group.
 const WRITES: usize = 256;
 
@@ -121,7 +123,8 @@ fn apart(asks: Vec<Ask>) -> Vec<Vec<Ask>> {
 async fn commit_group(line: &mut Line, mut group: Vec<Ask>, telling: &Telling) {
     metrics::histogram!("tradepost_store_commit_writes")
         .record(f64::from(u32::try_from(group.len()).unwrap_or(u32::MAX)));
-    if group.len() > 1 {
+    // A large write alone is written by table as well; a small one alone is as cheap row by row.
+    if group.len() > 1 || group.iter().any(|ask| ask.write.rows() > ALONE) {
         match together(line, &mut group, telling).await {
             Ok(()) => return,
             Err(Failed::Undone(error)) => {
