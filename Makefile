@@ -1,8 +1,10 @@
 # Everything a newcomer needs is `make demo` and `make test`. The work is done by cargo, npm and the scripts in deploy/.
-.PHONY: help demo test lint sim sqlx check-windows bench-flow chaos orphans
+.PHONY: help demo test lint sim model sqlx check-windows bench-flow bench-queue bench-scale chaos orphans
 .DEFAULT_GOAL := help
 PROFILE ?= dev
 SEEDS ?= 1000
+FAULTS ?= 1
+LIMIT ?= 30000000
 
 help: ## lists the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -18,8 +20,11 @@ lint: ## the quick checks only: formatting and clippy
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
 
-sim: ## simulates fleets from seeds with everything going wrong; SEEDS=10000 for many, SEED=7 for one with its trace in target/sim
+sim: ## simulates fleets from seeds with everything going wrong; SEEDS=10000 for many, SEED=7 for one with its trace in target/simulation
 	@cargo run --quiet --package tradepost-simulation --profile sim --bin simulate -- $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+model: ## explores the publication protocol with more faults than the tests; FAULTS=1 more in each configuration, LIMIT=30000000 states
+	@cargo run --quiet --release --package tradepost-model -- $(FAULTS) $(LIMIT)
 
 sqlx: ## refreshes the checked queries' caches after a change of SQL or migrations
 	@deploy/sqlx.sh
@@ -32,10 +37,16 @@ bench-flow: ## measures a posting through the whole system against a plain hand-
 	@cargo build --workspace --bins --benches --profile $(PROFILE)
 	@cargo bench --workspace --bench flow --profile $(PROFILE)
 
-chaos: ## kills, stops and cuts off real processes at exact points of a posting; ROUNDS=120 (or all), SEED=N; replay one with SEED=N ONLY=CASE
+bench-queue: ## measures the engine on both databases, beside other queues where their benchmarks are at hand, and a killed PostgreSQL
+	@deploy/bench-queue.sh all
+
+bench-scale: ## measures what a job costs in databases that hold a thousand to a million jobs
+	@deploy/bench-queue.sh scale
+
+chaos: ## kills, stops and cuts off real processes at exact points of a posting; ROUNDS=120 (or all), SEED=N, MATCH="kill agent at WillClick"; one again: SEED=N ONLY=CASE
 	@deploy/bootstrap.sh
 	@cargo build --workspace --bins --benches --profile $(PROFILE)
-	@cargo bench --workspace --bench chaos --profile $(PROFILE) -- --rounds "$(ROUNDS)" --seed "$(SEED)" --only "$(ONLY)"
+	@cargo bench --workspace --bench chaos --profile $(PROFILE) -- --rounds "$(ROUNDS)" --seed "$(SEED)" --only "$(ONLY)" --match "$(MATCH)"
 
 orphans: ## kills a working agent again and again and looks for what is left of Chrome; LOOPS=200, SEED=N
 	@deploy/bootstrap.sh

@@ -3,6 +3,7 @@
 #   deploy/postgres.sh start [--durable]   starts it unless it runs, and prints its URL
 #   deploy/postgres.sh stop  [--durable]   stops it and deletes its data
 #   deploy/postgres.sh status [--durable]  succeeds when it runs
+#   deploy/postgres.sh crash [--durable]   kills it as a power cut would, and starts it again on its data
 # With --home DIR (at most 80 letters) it is another server of its own in that directory, which nobody else uses: one to be killed.
 # A start then goes on with the data that is there.
 # It listens on a Unix socket in a directory that only its user (and root) can enter, on no port. It stops by itself when nobody has
@@ -12,7 +13,7 @@ set -euo pipefail
 fail() { echo "postgres.sh: $*" >&2; exit 1; }
 
 command=${1:-}
-case "$command" in start|stop|status|watch) ;; *) fail "usage: deploy/postgres.sh start|stop|status [--durable] [--home DIR]" ;; esac
+case "$command" in start|stop|status|crash|watch) ;; *) fail "usage: deploy/postgres.sh start|stop|status|crash [--durable] [--home DIR]" ;; esac
 shift
 options=("$@")
 durable=
@@ -61,21 +62,37 @@ make_cluster() {
         || { cat "$home.log" >&2; fail "initdb failed"; }
 }
 
+launch() {
+    local safety="fsync=off synchronous_commit=off full_page_writes=off"
+    if [ -n "$durable" ]; then safety="fsync=on"; fi
+    local flags="-c listen_addresses= -c unix_socket_directories=$home -c max_connections=300 -c shared_buffers=128MB"
+    for setting in $safety; do flags="$flags -c $setting"; done
+    as "$bin/pg_ctl" -D "$data" -w -t 60 -l "$data/server.log" -o "$flags" start >"$home.log" 2>&1 9>&-
+}
+
 start() {
     if ! running; then
         # Not -p: a directory of that name that belongs to somebody else must stop us.
         if [ -e "$home" ] && [ "$(stat -c %U "$home")" != "$owner" ]; then fail "$home belongs to somebody else; remove it"; fi
         if [ -z "$own" ] || ! [ -e "$data/PG_VERSION" ]; then make_cluster; fi
-        local safety="fsync=off synchronous_commit=off full_page_writes=off"
-        if [ -n "$durable" ]; then safety="fsync=on"; fi
-        local flags="-c listen_addresses= -c unix_socket_directories=$home -c max_connections=300 -c shared_buffers=128MB"
-        for setting in $safety; do flags="$flags -c $setting"; done
-        as "$bin/pg_ctl" -D "$data" -w -t 60 -l "$data/server.log" -o "$flags" start >"$home.log" 2>&1 9>&- \
-            || { cat "$home.log" "$data/server.log" >&2; fail "the server did not start"; }
+        launch || { cat "$home.log" "$data/server.log" >&2; fail "the server did not start"; }
         rm -f "$home.log"
         setsid "$root/deploy/postgres.sh" watch "${options[@]}" </dev/null >/dev/null 2>&1 9>&- &
     fi
     echo "$url"
+}
+
+crash() {
+    running || fail "it does not run"
+    kill -KILL "$(head -n 1 "$data/postmaster.pid")"
+    # Its children end when they notice; until then the data is theirs.
+    local tries
+    for tries in $(seq 50); do
+        if launch; then return; fi
+        sleep 0.1
+    done
+    cat "$home.log" "$data/server.log" >&2
+    fail "the server did not start again (after $tries tries)"
 }
 
 stop() {

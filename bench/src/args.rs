@@ -33,6 +33,21 @@ pub(crate) enum Command {
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
     },
+    /// Kills the private PostgreSQL server of this checkout in the middle of the work.
+    Restart {
+        /// Its URL, as `deploy/postgres.sh start --durable` prints it.
+        #[arg(long)]
+        database: String,
+    },
+    /// What a job costs in a database that holds many.
+    Scale {
+        /// As for `queue`.
+        #[arg(long)]
+        database: String,
+        /// Ended jobs in the database, each with ten events.
+        #[arg(long, value_delimiter = ',', default_values_t = [1_000, 100_000, 1_000_000])]
+        sizes: Vec<u32>,
+    },
     /// One side of the peers' harness: see the README beside it.
     #[command(subcommand)]
     Adapter(Adapter),

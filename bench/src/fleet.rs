@@ -134,6 +134,7 @@ impl Agent {
             platform: "linux x86_64".into(),
             runs: Vec::new(),
             slots: self.slots,
+            knowledge: None,
         };
         frames.send(frame(In::Hello(hello))).await?;
         let mut client = AgentSessionServiceClient::new(channel.clone());

@@ -9,6 +9,8 @@ mod controller;
 mod database;
 mod fleet;
 mod queue;
+mod restart;
+mod scale;
 mod seller;
 mod stats;
 
@@ -36,6 +38,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Queue { database, jobs, reps, seconds, only } => {
             Box::pin(queue::measure(&database, queue::Plan { jobs, reps, seconds, only })).await
         }
+        Command::Restart { database } => Box::pin(restart::measure(&database)).await,
+        Command::Scale { database, sizes } => Box::pin(scale::measure(&database, &sizes)).await,
         Command::Adapter(command) => Box::pin(adapter::run(command)).await,
     }
 }

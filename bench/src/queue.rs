@@ -38,17 +38,17 @@ pub(crate) struct Plan {
 
 /// What a fleet tells while it is measured.
 #[derive(Default)]
-struct Watch {
-    stored: Counter,
+pub(crate) struct Watch {
+    pub(crate) stored: Counter,
     began: Mutex<HashMap<String, Instant>>,
 }
 
 /// A fresh database with a controller and a furnished shop.
-struct Bench {
-    database: Database,
-    controller: Controller,
-    seller: Seller,
-    shop: Shop,
+pub(crate) struct Bench {
+    pub(crate) database: Database,
+    pub(crate) controller: Controller,
+    pub(crate) seller: Seller,
+    pub(crate) shop: Shop,
     next: usize,
     _folder: tempfile::TempDir,
 }
@@ -128,7 +128,7 @@ async fn repetition(database: &str, plan: &Plan, rep: usize, figures: &mut Figur
 }
 
 impl Bench {
-    async fn open(server: &str, name: &str, agents: usize) -> Result<Self> {
+    pub(crate) async fn open(server: &str, name: &str, agents: usize) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let database = Database::fresh(server, &format!("bench_{name}"), folder.path()).await?;
         let controller = Controller::start(folder.path(), &database.url).await?;
@@ -139,7 +139,7 @@ impl Bench {
     }
 
     /// Ends it all; returns what controller and database server spent.
-    async fn close(self) -> f64 {
+    pub(crate) async fn close(self) -> f64 {
         let spent = stats::cpu_seconds(self.controller.process.pid()) + self.database.spent();
         drop(self.controller);
         self.database.drop().await;
@@ -153,7 +153,7 @@ impl Bench {
     }
 
     /// `jobs` calls from `callers` at once: how long, and the 99th percentile of a call in milliseconds.
-    async fn enqueue(&mut self, jobs: usize, callers: usize) -> Result<(Duration, f64)> {
+    pub(crate) async fn enqueue(&mut self, jobs: usize, callers: usize) -> Result<(Duration, f64)> {
         let first = self.take(jobs);
         let start = Instant::now();
         let this = &*self;
@@ -186,7 +186,9 @@ impl Bench {
     /// First while callers ask for jobs one by one, then from a backlog.
     async fn lifecycle(&mut self, part: &str, work: Work, jobs: usize, figures: &mut Figures) -> Result<()> {
         let agents = self.shop.agents.len();
-        let slots = u32::try_from((ACCOUNTS / agents).min(64)).unwrap_or(64);
+        // A publication's calls wait for each other on one connection: more at once would only wait longer.
+        let most = if matches!(work, Work::Publish(_)) { 4 } else { 64 };
+        let slots = u32::try_from((ACCOUNTS / agents).min(most)).unwrap_or(64);
         let watch = Arc::new(Watch::default());
         let enrolled = self.shop.agents.clone();
         let place = self.controller.place.clone();
@@ -215,7 +217,7 @@ impl Bench {
         Ok(())
     }
 
-    fn spent(&self) -> [(&'static str, f64); 3] {
+    pub(crate) fn spent(&self) -> [(&'static str, f64); 3] {
         [
             ("controller", stats::cpu_seconds(self.controller.process.pid())),
             ("PostgreSQL", self.database.spent()),
@@ -260,6 +262,6 @@ impl Bench {
     }
 }
 
-fn request(number: usize) -> String {
+pub(crate) fn request(number: usize) -> String {
     format!("bench-{number}")
 }

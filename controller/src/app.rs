@@ -15,9 +15,7 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
-use tradepost_domain::fleet::{Fleet, FleetEpoch};
 use tradepost_domain::id::ControllerId;
-use tradepost_domain::time::Timestamp;
 use tradepost_runtime::clock::disciplined::DisciplinedClock;
 use tradepost_runtime::clock::{SharedClock, SystemClock};
 use tradepost_runtime::ids::Ids;
@@ -229,82 +227,21 @@ async fn open_store(
     }
 }
 
-/// A backup that was put back.
-#[derive(Debug)]
-pub struct Restored {
-    /// The new life of the database.
-    pub fleet: Fleet,
-    /// The file that was in its place before.
-    pub kept: Option<PathBuf>,
-}
-
 /// Copies the embedded database to a new file, beside a controller that may be running. Returns the copy's size in bytes.
 pub async fn backup(config: &Config, to: &Path) -> Result<u64, Error> {
     embedded(config, "make a backup with `pg_dump --format=custom --file FILE URL`")?;
     Ok(tradepost_store_sqlite::backup(&config.database_url(), to).await?)
 }
 
-/// Puts a backup of the embedded database in its place, as a new life of it. Refuses while a controller runs.
-pub async fn restore(config: &Config, surroundings: &Surroundings, from: &Path) -> Result<Restored, Error> {
-    let by_tools = "end every controller, restore with `pg_restore --clean --if-exists --dbname URL FILE`, then run `controller \
-                    fleet-epoch bump`";
-    embedded(config, by_tools)?;
-    let restoring = tradepost_store_sqlite::restore(&config.database_url(), from).await?;
-    let memory = Memory::new(&config.identity_folder());
-    let mut staged = config.clone();
-    staged.database.url = Some(restoring.staged_url().into());
-    // The life that is being left may be a later one than the backup's and than the one remembered.
-    let left = match restoring.replaces() {
-        Some(_) => match newest_epoch(config, surroundings).await {
-            Ok(epoch) => epoch,
-            Err(error) => {
-                tracing::warn!(%error, "the database that is being replaced cannot be read");
-                FleetEpoch(0)
-            }
-        },
-        None => FleetEpoch(0),
-    };
-    let core = open_core(&staged, surroundings, Opener::Command).await?;
-    let database = core.store.fleet().await?.database;
-    let after = left.max(memory.newest_epoch(database));
-    let fleet = core.restored(after, "a backup was put back with `controller restore`").await;
-    core.store.close().await;
-    let fleet = fleet?;
-    let now = surroundings.clock.now().since(Timestamp::EPOCH);
-    let at = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + now).to_string();
-    let kept = restoring.finish(&format!(".before-restore-{}", at.replace(':', ""))).await?;
-    if let Err(error) = memory.note(&fleet) {
-        tracing::debug!(%error, "there is no identity yet to remember it beside");
-    }
-    Ok(Restored { fleet, kept })
-}
-
-async fn newest_epoch(config: &Config, surroundings: &Surroundings) -> Result<FleetEpoch, Error> {
-    let core = open_core(config, surroundings, Opener::Command).await?;
-    let fleet = core.store.fleet().await;
-    core.store.close().await;
-    Ok(fleet?.epoch)
-}
-
-/// Begins a new life of the database, after one that was restored by other means.
-pub async fn bump_fleet_epoch(
+/// Checks a backup of the embedded database and copies it beside the database's place. Refuses while a controller runs.
+pub(crate) async fn stage_restore(
     config: &Config,
-    surroundings: &Surroundings,
-    after: FleetEpoch,
-    reason: &str,
-) -> Result<Fleet, Error> {
-    // Of an embedded database a controller that runs would not hear of it.
-    let opener = if config.database_file().is_some() { Opener::Controller } else { Opener::Command };
-    let core = open_core(config, surroundings, opener).await?;
-    let memory = Memory::new(&config.identity_folder());
-    let database = core.store.fleet().await?.database;
-    let fleet = core.restored(after.max(memory.newest_epoch(database)), reason).await;
-    core.store.close().await;
-    let fleet = fleet?;
-    if let Err(error) = memory.note(&fleet) {
-        tracing::debug!(%error, "there is no identity yet to remember it beside");
-    }
-    Ok(fleet)
+    from: &Path,
+) -> Result<tradepost_store_sqlite::Restoring, Error> {
+    let by_tools = "end every controller, restore with `pg_restore --clean --if-exists --dbname URL FILE`, then run `controller \
+         fleet-epoch bump`";
+    embedded(config, by_tools)?;
+    Ok(tradepost_store_sqlite::restore(&config.database_url(), from).await?)
 }
 
 fn embedded(config: &Config, instead: &str) -> Result<(), Error> {
@@ -399,7 +336,7 @@ impl App {
         let router = router.merge(web::router(self.core.clone(), self.tasks.shutdown_token()));
         report(&health, tonic_health::ServingStatus::Serving).await;
         let agents = grpc::agents_router(&api, Gate::new(self.core.clone(), Side::Agents));
-        background::start(&self.core, &self.sessions, &self.tasks, self.grace);
+        background::start(&self.core, &self.sessions, &self.tasks, self.grace, self.config.retention);
         if let Some(clock) = self.disciplined {
             background::keep_time(&self.core, &self.tasks, clock);
         }

@@ -1,5 +1,7 @@
 //! The controller's configuration. The comment of each key is its reference.
 
+mod retention;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +13,8 @@ use tradepost_runtime::config::{self, Sources};
 use tradepost_runtime::telemetry::{self, LogFormat};
 
 use crate::args::Args;
+
+pub use self::retention::{Keep, Retention};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Deserialize)]
@@ -34,6 +38,8 @@ pub struct Config {
     pub log: Log,
     /// Traces.
     pub traces: Traces,
+    /// How long things are kept.
+    pub retention: Retention,
     /// How long a shutdown may take before what is left is cut off.
     #[serde(with = "config::duration")]
     pub drain: Duration,
@@ -131,6 +137,7 @@ impl Default for Config {
             reconcile: Reconcile::default(),
             log: Log::default(),
             traces: Traces::default(),
+            retention: Retention::default(),
             drain: Duration::from_secs(10),
         }
     }
@@ -315,6 +322,7 @@ mod tests {
         assert_eq!((loaded.api.listen, loaded.agents.listen), (default.api.listen, default.agents.listen));
         assert_eq!(loaded.metrics.listen, default.metrics.listen);
         assert_eq!(loaded.reconcile.schedule(), Some(reconcile::Schedule::default()));
+        assert_eq!(loaded.retention, default.retention);
         assert_eq!((loaded.drain, loaded.log.filter), (default.drain, default.log.filter));
     }
 

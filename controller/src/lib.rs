@@ -10,6 +10,7 @@
 //! - [`background`]: what time alone brings about.
 //! - [`identity`]: the certificate authority.
 //! - [`timekeeping`]: this process's clock at the database's.
+//! - [`maintenance`]: commands beside a controller: restore, and a new fleet epoch.
 //! - [`memory`]: how far the database had come, so that an older copy is recognised.
 //! - [`app`]: puts them together; the only file that names a database engine.
 
@@ -19,6 +20,7 @@ pub mod background;
 pub mod config;
 pub mod grpc;
 pub mod identity;
+pub mod maintenance;
 pub mod memory;
 pub mod metric;
 pub mod service;

@@ -8,6 +8,7 @@ use clap::Parser;
 use tradepost_controller::app::{self, App, Opener, Surroundings};
 use tradepost_controller::args::{Admin, Args, Command, ConfigCommand, FleetEpochCommand};
 use tradepost_controller::config::{Config, EXAMPLE};
+use tradepost_controller::maintenance::{self, Restored};
 use tradepost_domain::fleet::FleetEpoch;
 use tradepost_runtime::tasks::{self, Drained};
 use tradepost_runtime::{telemetry, tls};
@@ -118,7 +119,7 @@ async fn backup(config: &Config, to: &Path) -> Result<ExitCode, app::Error> {
 }
 
 async fn restore(config: &Config, from: &Path) -> Result<ExitCode, app::Error> {
-    let app::Restored { fleet, kept } = app::restore(config, &Surroundings::of_system(), from).await?;
+    let Restored { fleet, kept } = maintenance::restore(config, &Surroundings::of_system(), from).await?;
     if let Some(kept) = kept {
         remark(format_args!("the database that was here before is kept as {}", kept.display()));
     }
@@ -131,7 +132,7 @@ async fn restore(config: &Config, from: &Path) -> Result<ExitCode, app::Error> {
 }
 
 async fn bump(config: &Config, after: FleetEpoch, reason: &str) -> Result<ExitCode, app::Error> {
-    let fleet = app::bump_fleet_epoch(config, &Surroundings::of_system(), after, reason).await?;
+    let fleet = maintenance::bump_fleet_epoch(config, &Surroundings::of_system(), after, reason).await?;
     remark(
         "clicks that were under way are looked for, and each agent tells first what it did; start the controllers now",
     );

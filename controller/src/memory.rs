@@ -62,8 +62,10 @@ impl Memory {
 
     /// At a start: an older copy than remembered begins a new life.
     pub async fn check(&self, core: &Core) -> Result<()> {
+        // What was noted first, then the database: another controller may be at work and noting meanwhile.
+        let seen = self.recall(core.store.fleet().await?.database);
         let mut fleet = core.store.fleet().await?;
-        if let Some(seen) = self.recall(fleet.database).filter(|seen| fleet.is_older_than(seen)) {
+        if let Some(seen) = seen.filter(|seen| fleet.is_older_than(seen)) {
             tracing::error!(
                 database = format!(
                     "fleet epoch {}, run lease {}, {} events",

@@ -10,6 +10,7 @@ const RPC_SECONDS: &str = "controller_rpc_seconds";
 const JOBS: &str = "controller_jobs";
 const AGENTS: &str = "controller_attached_agents";
 const ROUNDS: &str = "controller_background_rounds_total";
+const FORGOTTEN: &str = "controller_forgotten_total";
 const DISPATCHES: &str = "controller_dispatches_total";
 const CLOCK_STEP: &str = "controller_clock_step_seconds";
 
@@ -21,9 +22,10 @@ pub fn describe() {
         Unit::Seconds,
         "Time until a call is answered, or until a stream begins."
     );
-    describe_gauge!(JOBS, Unit::Count, "Jobs by state.");
+    describe_gauge!(JOBS, Unit::Count, "Jobs that have not ended, by state.");
     describe_gauge!(AGENTS, Unit::Count, "Agents attached to this controller.");
     describe_counter!(ROUNDS, Unit::Count, "Rounds of background tasks by task and outcome.");
+    describe_counter!(FORGOTTEN, Unit::Count, "Rows let go because of their age, by what they were.");
     describe_counter!(DISPATCHES, Unit::Count, "Jobs handed to agents by kind.");
     describe_gauge!(
         CLOCK_STEP,
@@ -41,7 +43,7 @@ pub fn rpc(method: &'static str, code: &'static str, took: Duration) {
 /// Jobs by state; states without a job are zero.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^52")]
 pub fn jobs(counts: &[(State, u64)]) {
-    for state in State::ALL {
+    for state in State::ALL.into_iter().filter(|state| !state.is_terminal()) {
         let count = counts.iter().find(|(counted, _)| *counted == state).map_or(0, |(_, count)| *count);
         gauge!(JOBS, "state" => state.name()).set(count as f64);
     }
@@ -55,6 +57,11 @@ pub fn attached(count: usize) {
 /// One round of a background task.
 pub fn round(task: &'static str, outcome: &'static str) {
     counter!(ROUNDS, "task" => task, "outcome" => outcome).increment(1);
+}
+
+/// Rows were let go because of their age.
+pub fn forgotten(what: &'static str, rows: u64) {
+    counter!(FORGOTTEN, "what" => what).increment(rows);
 }
 
 /// One job was handed to its agent.

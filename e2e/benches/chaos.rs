@@ -44,22 +44,21 @@ async fn until_ended(work: impl Future<Output = Result<()>>) -> Result<()> {
     }
 }
 
-/// `--seed N --rounds N|all --only N[,N…]`; each may be absent or empty.
+/// `--seed N --rounds N|all --only N[,N…] --match TEXT`; each may be absent or empty.
 fn wishes() -> Result<Wishes> {
     let words: Vec<String> = std::env::args().collect();
     let value = |name: &str| {
         let place = words.iter().position(|word| word == name)?;
         words.get(place + 1).filter(|value| !value.is_empty() && !value.starts_with("--")).cloned()
     };
-    let seed = match value("--seed") {
-        Some(seed) => seed.parse().context("SEED is a number")?,
-        None => {
-            let mut bytes = [0_u8; 4];
-            tradepost_runtime::ids::Ids::from_system().fill(&mut bytes);
-            u64::from(u32::from_le_bytes(bytes))
-        }
-    };
+    let mut drawn = [0_u8; 4];
+    tradepost_runtime::ids::Ids::from_system().fill(&mut drawn);
+    let drawn = u64::from(u32::from_le_bytes(drawn));
+    let seed = value("--seed").map_or(Ok(drawn), |seed| seed.parse()).context("SEED is a number")?;
     let mut cases = case::draw(seed);
+    if let Some(text) = value("--match") {
+        cases.retain(|case| case.to_string().contains(&text));
+    }
     if let Some(only) = value("--only") {
         let only: Vec<usize> = only
             .split(',')

@@ -49,12 +49,13 @@ pub async fn run(loops: usize, seed: u64, progress: &dyn Fn(&str)) -> Result<Rep
     let mut agent = system.start_agent("agent").await?;
     let account = system.add_account("mine", &site, Kind::Sandbox, &agent).await?;
     let listing = system.add_listings().await?.first().context("no listing")?.clone();
-    system.post(&listing, &account).await?;
+    let mut posting = system.post(&listing, &account).await?;
     agent.process.kill()?;
     let mut report = Report::default();
     let entry = format!("{MARK}={mark}");
     all_gone(&entry, &agent.data).await.context("before the first loop")?;
     for number in 1..=loops {
+        posting = still_open(&system, posting, &listing, &account, progress).await?;
         let moment = LATEST.mul_f64(ids.unit());
         agent.process = system.spawn_agent(&agent.data)?;
         // The moment is what the loop is about.
@@ -79,6 +80,23 @@ pub async fn run(loops: usize, seed: u64, progress: &dyn Fn(&str)) -> Result<Rep
         }
     }
     Ok(report)
+}
+
+/// The posting, while the agent has work with it; else another one.
+async fn still_open(
+    system: &System,
+    posting: String,
+    listing: &str,
+    account: &str,
+    progress: &dyn Fn(&str),
+) -> Result<String> {
+    let shown = system.cli.json(&["postings", "show", &posting]).await?;
+    if matches!(shown["state"].as_str(), Some("queued" | "running")) {
+        return Ok(posting);
+    }
+    progress(&format!("another posting, as this one came to its end: {shown}"));
+    let again = ["postings", "create", "--again", "--listing", listing, "--account", account];
+    system.cli.field(&again, "id").await
 }
 
 async fn all_gone(entry: &str, data: &Path) -> Result<()> {

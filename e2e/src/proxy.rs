@@ -48,6 +48,8 @@ struct Shared {
     way: watch::Sender<Way>,
     /// Ends the connections that there are.
     connections: Mutex<CancellationToken>,
+    /// Freezes them.
+    frozen: Mutex<CancellationToken>,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +74,8 @@ impl Proxy {
         let shared = Arc::new(Shared {
             targets: Mutex::default(),
             way: watch::Sender::new(Way::Open),
-            connections: Mutex::new(CancellationToken::new()),
+            connections: Mutex::default(),
+            frozen: Mutex::default(),
         });
         let tasks = Tasks::new();
         tasks.spawn("proxy", accept(listener, Arc::clone(&shared), tasks.clone()));
@@ -106,6 +109,12 @@ impl Proxy {
     pub fn cut(&self) {
         std::mem::take(&mut *lock(&self.shared.connections)).cancel();
     }
+
+    /// Nothing passes any more on the connections that there are, in either direction, and nobody is told, as when a router
+    /// in between has forgotten them. New connections pass.
+    pub fn freeze(&self) {
+        std::mem::take(&mut *lock(&self.shared.frozen)).cancel();
+    }
 }
 
 impl Drop for Proxy {
@@ -131,11 +140,20 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Tasks) {
         if *shared.way.borrow() == Way::Cut {
             continue;
         }
-        let (shared, end) = (Arc::clone(&shared), lock(&shared.connections).clone());
+        let end = lock(&shared.connections).clone();
+        let frozen = lock(&shared.frozen).clone();
+        let (shared, shutdown) = (Arc::clone(&shared), shutdown.clone());
         tasks.spawn("proxied", async move {
+            let carried = carry(client, &shared);
+            tokio::pin!(carried);
             tokio::select! {
                 () = end.cancelled() => {}
-                () = carry(client, &shared) => {}
+                () = &mut carried => {}
+                // Its sockets stay open until the end.
+                () = frozen.cancelled() => tokio::select! {
+                    () = end.cancelled() => {}
+                    () = shutdown.cancelled() => {}
+                },
             }
         });
     }
@@ -204,14 +222,16 @@ async fn pump(
 mod tests {
     use super::*;
 
-    /// Answers each byte with the next one.
-    async fn counter(listener: TcpListener) {
+    /// Answers each byte with the next one, on every connection.
+    async fn counter(listener: TcpListener, tasks: Tasks) {
         while let Ok((mut stream, _)) = listener.accept().await {
-            while let Ok(byte) = stream.read_u8().await {
-                if stream.write_u8(byte + 1).await.is_err() {
-                    break;
+            tasks.spawn("counted", async move {
+                while let Ok(byte) = stream.read_u8().await {
+                    if stream.write_u8(byte + 1).await.is_err() {
+                        break;
+                    }
                 }
-            }
+            });
         }
     }
 
@@ -220,7 +240,7 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let target = Target::Tcp(listener.local_addr()?);
         let tasks = Tasks::new();
-        tasks.spawn("counter", counter(listener));
+        tasks.spawn("counter", counter(listener, tasks.clone()));
         let proxy = Proxy::start().await?;
         let nobody = Target::Unix(PathBuf::from("/nonexistent/socket"));
         proxy.lead_to(vec![nobody, target]);
@@ -248,6 +268,15 @@ mod tests {
         let mut again = TcpStream::connect(proxy.address()).await?;
         again.write_u8(7).await?;
         assert_eq!(again.read_u8().await?, 8);
+
+        proxy.freeze();
+        let mut other = TcpStream::connect(proxy.address()).await?;
+        again.write_u8(1).await?;
+        other.write_u8(3).await?;
+        tokio::select! {
+            byte = again.read_u8() => panic!("{byte:?} came over a frozen connection"),
+            byte = other.read_u8() => assert_eq!(byte?, 4),
+        }
         Ok(())
     }
 }

@@ -27,7 +27,8 @@ INSERT INTO fleet_epochs (epoch, begun_at, known_lease, agent_id, reason)
 ALTER TABLE agents ADD COLUMN recounted_epoch bigint NOT NULL DEFAULT 0;
 
 -- Whether a listing that is proven absent is posted again without asking.
-ALTER TABLE accounts ADD COLUMN auto_republish boolean NOT NULL DEFAULT false;
+ALTER TABLE accounts ADD COLUMN auto_republish boolean NOT NULL DEFAULT false
+    CONSTRAINT accounts_auto_republish CHECK (auto_republish IN (false, true));
 
 -- What each look for an uncertain listing saw.
 CREATE TABLE looks (
@@ -35,7 +36,8 @@ CREATE TABLE looks (
     seq bigint NOT NULL,
     workspace_id uuid NOT NULL CONSTRAINT looks_workspace REFERENCES workspaces (id),
     posting_id uuid NOT NULL CONSTRAINT looks_posting REFERENCES postings (id),
-    job_id uuid NOT NULL CONSTRAINT looks_job REFERENCES jobs (id),
+    -- No foreign key: the look's job may be let go, its record stays with the posting.
+    job_id uuid NOT NULL,
     look jsonb NOT NULL,
     taken_at timestamptz NOT NULL,
     CONSTRAINT looks_pk PRIMARY KEY (intent_id, seq)

@@ -3,7 +3,7 @@
 -- Names this database for ever, in every copy and every backup of it: controllers remember by it how far it had come.
 CREATE TABLE fleet (
     name TEXT CONSTRAINT fleet_pk PRIMARY KEY NOT NULL CONSTRAINT fleet_one CHECK (name = 'fleet'),
-    database_id BLOB NOT NULL CONSTRAINT fleet_database_length CHECK (length(database_id) = 16)
+    database_id BLOB NOT NULL
 ) STRICT;
 INSERT INTO fleet (name, database_id) VALUES ('fleet', randomblob(16));
 
@@ -33,7 +33,8 @@ CREATE TABLE looks (
     seq INTEGER NOT NULL,
     workspace_id BLOB NOT NULL CONSTRAINT looks_workspace REFERENCES workspaces (id),
     posting_id BLOB NOT NULL CONSTRAINT looks_posting REFERENCES postings (id),
-    job_id BLOB NOT NULL CONSTRAINT looks_job REFERENCES jobs (id),
+    -- No foreign key: the look's job may be let go, its record stays with the posting.
+    job_id BLOB NOT NULL,
     look TEXT NOT NULL,
     taken_at INTEGER NOT NULL,
     CONSTRAINT looks_pk PRIMARY KEY (intent_id, seq)

@@ -15,6 +15,7 @@ pub mod enrolment;
     missing_docs,
     unused_qualifications,
     clippy::pedantic,
+    clippy::large_enum_variant,
     clippy::allow_attributes,
     reason = "generated code"
 )]

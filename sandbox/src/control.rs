@@ -93,6 +93,7 @@ pub enum Group {
 /// An instruction of `POST /__control__`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself; any combination is meant")]
 pub struct Instruction {
     /// E-mail address; without one the instruction is for every account.
     pub account: Option<String>,

@@ -12,11 +12,11 @@ use tradepost_controller::background::{dispatch, hints};
 use tradepost_controller::grpc::status;
 use tradepost_controller::service::Core;
 use tradepost_controller::service::recent::Recent;
-use tradepost_controller::session::connection::Connection;
+use tradepost_controller::session::connection::{Begun, Connection};
 use tradepost_controller::session::registry::OUTBOUND;
 use tradepost_controller::session::state::{Action, State, on_frame};
 use tradepost_controller::session::{Sessions, convert};
-use tradepost_domain::id::{AgentId, ControllerId, SessionEpoch};
+use tradepost_domain::id::{AgentId, ControllerId};
 use tradepost_proto::v1::{OpenRequest, OpenResponse};
 use tradepost_runtime::ids::Ids;
 
@@ -177,6 +177,13 @@ fn background(exec: &Handle, running: &Running) {
             timer.sleep(jittered(&timer, TOUCH)).await;
         }
     });
+    let (window_core, timer) = (core.clone(), exec.clone());
+    exec.spawn(process, async move {
+        loop {
+            drop(window_core.roll_windows().await);
+            timer.sleep(jittered(&timer, SWEEP)).await;
+        }
+    });
     let (attached, woken) = (sessions.clone(), Arc::clone(&wake));
     exec.spawn(process, async move {
         loop {
@@ -217,8 +224,9 @@ enum Next {
 
 impl Stream {
     async fn serve(self, inbound: Inlet<OpenRequest>) {
-        let mut attached = None;
-        let why = self.run(inbound, &mut attached).await;
+        let mut begun = Begun::default();
+        let why = self.run(inbound, &mut begun).await;
+        let attached = begun.epoch;
         let Connection { core, sessions, agent, .. } = &self.connection;
         self.world
             .say(|| format!("controller {}: stream {attached:?} of {agent} ends: {why}", self.controller));
@@ -228,31 +236,31 @@ impl Stream {
         }
     }
 
-    async fn run(&self, mut inbound: Inlet<OpenRequest>, attached: &mut Option<SessionEpoch>) -> String {
+    async fn run(&self, mut inbound: Inlet<OpenRequest>, begun: &mut Begun) -> String {
         let mut state = State::default();
         loop {
             let actions = match self.next(&mut inbound, state.has_steps()).await {
                 Next::Over(why) => {
-                    drop(self.connection.act_all(state.take_steps(), attached).await);
+                    drop(self.connection.act_all(state.take_steps(), begun).await);
                     return why.to_owned();
                 }
                 Next::Flush => state.take_steps(),
-                Next::Frame(message) => match convert::frame(message) {
+                Next::Frame(message) => match convert::frame(self.connection.agent, message) {
                     Ok(frame) => on_frame(&mut state, frame),
                     Err(violations) => return violations.to_string(),
                 },
             };
-            let began = actions.iter().any(|action| matches!(action, Action::Attach(_)));
+            let attaches = actions.iter().any(|action| matches!(action, Action::Attach(_)));
             for action in &actions {
                 self.world.say(|| format!("controller {}: {}", self.controller, named(action)));
             }
-            if let Err(error) = self.connection.act_all(actions, attached).await {
+            if let Err(error) = self.connection.act_all(actions, begun).await {
                 return error.to_string();
             }
-            if began {
+            if attaches {
                 let agent = self.connection.agent;
                 self.world
-                    .say(|| format!("controller {}: {agent} attached as {attached:?}", self.controller));
+                    .say(|| format!("controller {}: {agent} attached as {:?}", self.controller, begun.epoch));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tradepost_domain::account::{Account, Site};
+use tradepost_domain::account::{Account, Site, WhenAbsent};
 use tradepost_domain::id::{
     AccountId, AgentId, ContentHash, EnrolmentTokenId, ListingId, PhotoId, TokenId, UserId, Version,
     WorkspaceId,
@@ -132,6 +132,7 @@ fn account(ids: &mut Numbers, owner: &Principal, agent: AgentId, name: &str) -> 
         sign_in_name: None,
         currency: "EUR".parse().map_err(wrong)?,
         agent: Some(agent),
+        when_absent: WhenAbsent::Ask,
         created_at: START,
         version: Version(1),
     })

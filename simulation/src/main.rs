@@ -20,7 +20,7 @@ struct Args {
     #[arg(long)]
     seed: Option<u64>,
     /// Where traces are kept.
-    #[arg(long, default_value = "target/sim")]
+    #[arg(long, default_value = "target/simulation")]
     traces: PathBuf,
 }
 

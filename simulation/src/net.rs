@@ -113,9 +113,9 @@ impl<T> Inlet<T> {
                 match (first, pipe.ended) {
                     _ if cut => Some(Duration::from_millis(250)),
                     (Some(at), _) if at <= now => return pipe.frames.pop_front().map(|(_, frame)| frame),
-                    (Some(at), _) => Some(at - now),
+                    (Some(at), _) => Some(at.saturating_sub(now)),
                     (None, Some(at)) if at <= now => return None,
-                    (None, Some(at)) => Some(at - now),
+                    (None, Some(at)) => Some(at.saturating_sub(now)),
                     (None, None) => None,
                 }
             };

@@ -12,7 +12,7 @@ use tradepost_domain::id::{AccountId, PostingId, RequestId, WorkspaceId};
 use tradepost_domain::job;
 use tradepost_domain::posting::State;
 use tradepost_domain::publish;
-use tradepost_store::Principal;
+use tradepost_store::{Listings, Principal};
 
 use crate::check::sound;
 use crate::executor::WORLD;
@@ -117,7 +117,7 @@ async fn wish(world: &Arc<World>, fleet: &Fleet, number: usize) {
         world.store.look(|rows| rows.postings().map(|posting| (posting.workspace, posting.id)).collect());
     let Some(&(workspace, posting)) = world.exec.pick(&postings) else { return };
     let Some(caller) = owner(fleet, workspace) else { return };
-    match world.exec.below(5) {
+    match world.exec.below(8) {
         0 | 1 => {
             world.count("a person cancels");
             drop(
@@ -143,7 +143,44 @@ async fn wish(world: &Arc<World>, fleet: &Fleet, number: usize) {
                 sign_in(world, fleet, &account, &format!("login-{number}")).await;
             }
         }
-        _ => rebind(world, fleet).await,
+        4 => rebind(world, fleet).await,
+        5 => edit(world, fleet, number).await,
+        6 => delete(world, fleet).await,
+        _ => resolve_early(world, caller, posting).await,
+    }
+}
+
+/// A seller changes what is for sale, whatever is done with it at the time.
+async fn edit(world: &Arc<World>, fleet: &Fleet, number: usize) {
+    let Some(&(workspace, listing)) = world.exec.pick(&fleet.listings) else { return };
+    let Some(caller) = owner(fleet, workspace) else { return };
+    let Ok(Some(stored)) = world.store.find_listing(workspace, listing).await else { return };
+    let mut content = stored.content;
+    content.title = format!("{} (edit {number})", content.title.split(" (").next().unwrap_or_default());
+    world.count("a person changes a listing");
+    let change =
+        move |core: Core| async move { core.update_listing(&caller, listing, content, stored.version).await };
+    drop(ask(world, "update_listing", change).await);
+}
+
+async fn delete(world: &Arc<World>, fleet: &Fleet) {
+    let Some(&(workspace, listing)) = world.exec.pick(&fleet.listings) else { return };
+    let Some(caller) = owner(fleet, workspace) else { return };
+    world.count("a person deletes a listing");
+    let delete = move |core: Core| async move { core.delete_listing(&caller, listing).await };
+    drop(ask(world, "delete_listing", delete).await);
+}
+
+/// A person sees an uncertain listing on the site before any look does, and says so.
+async fn resolve_early(world: &Arc<World>, caller: Principal, posting: PostingId) {
+    let uncertain = world
+        .store
+        .look(|rows| rows.postings().any(|row| row.id == posting && row.state == State::Uncertain));
+    let finding = truth(world, posting);
+    if uncertain && matches!(finding, Finding::Published { .. }) {
+        world.count("a person resolves an uncertain posting before a look");
+        let resolve = move |core: Core| async move { core.resolve_posting(&caller, posting, finding).await };
+        drop(ask(world, "resolve_posting", resolve).await);
     }
 }
 

@@ -115,6 +115,8 @@ pub struct Plan {
     pub by_hand: Option<Duration>,
     /// Between two losses of a sign-in.
     pub signed_out: Option<Duration>,
+    /// Between two times in which the site cannot be used.
+    pub site_down: Option<Duration>,
     /// Between two wishes of people: cancel, retry, post again, rebind.
     pub wishes: Option<Duration>,
 }
@@ -163,6 +165,7 @@ impl Plan {
             partial_list: rate(0.2),
             by_hand: gap(30, 200),
             signed_out: gap(60, 240),
+            site_down: if draw.chance(0.3) { gap(30, 200) } else { None },
             wishes: gap(5, 60),
         }
     }

@@ -33,6 +33,8 @@ pub struct Report {
 const ROUND: Duration = Duration::from_secs(45);
 /// More rounds than this mean that something does not come to rest.
 const ROUNDS_MAX: usize = 150;
+/// Left out when nothing at all happens although something is to be done.
+const IDLE: Duration = Duration::from_secs(900);
 /// Longer than any site of the simulation hides a listing.
 const LATE: Duration = Duration::from_secs(30 * 3600);
 
@@ -125,6 +127,7 @@ fn for_a_while(executor: &mut Executor, world: &Arc<World>, time: Duration) {
 
 /// Calm weather until nothing is due any more.
 fn come_to_rest(executor: &mut Executor, world: &Arc<World>, fleet: &Fleet) {
+    let mut before = 0;
     for round in 0..ROUNDS_MAX {
         storm::revive(world);
         world.exec.spawn(WORLD, people::sign_in_where_asked(Arc::clone(world), fleet.clone(), round));
@@ -132,8 +135,12 @@ fn come_to_rest(executor: &mut Executor, world: &Arc<World>, fleet: &Fleet) {
         if world.is_broken() {
             return;
         }
+        let versions = world.store.look(|rows| rows.jobs().map(|job| job.version.0).sum::<i64>());
+        let still = std::mem::replace(&mut before, versions) == versions;
         match due(world) {
             Due::Nothing => return,
+            // What waits for its account's pacing has no time of its own.
+            Due::Now if still => world.leap(IDLE),
             Due::Now => {}
             Due::At(time) => world.leap(time.since(world.now())),
         }

@@ -69,6 +69,8 @@ pub struct Site {
     signed_out: BTreeMap<AccountId, bool>,
     /// Forms that were sent and are not decided about.
     pub under_way: usize,
+    /// No page of it can be used.
+    pub is_down: bool,
 }
 
 impl Site {

@@ -1,14 +1,16 @@
 //! A controller's way to the database: every call waits before and after it takes effect, may fail with its effect unknown, and
 //! is where a controller may die.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
-use tradepost_domain::account::Account;
+use tradepost_domain::account::{Account, WhenAbsent};
 use tradepost_domain::agent::Agent;
 use tradepost_domain::event::Event;
+use tradepost_domain::fleet::{Fleet, FleetEpoch};
 use tradepost_domain::id::{
     AccountId, AgentId, ContentHash, EvidenceId, IntentId, JobId, ListingId, PermitId, PhotoId, PostingId,
     RunLease, SessionEpoch, Version, WorkspaceId,
@@ -18,13 +20,15 @@ use tradepost_domain::listing::{Content, Listing};
 use tradepost_domain::pacing::Pacing;
 use tradepost_domain::photo::Photo;
 use tradepost_domain::posting::{Posting, Publication, Receipt};
-use tradepost_domain::publish::Intent;
+use tradepost_domain::publish::{self, Intent};
+use tradepost_domain::reconcile::LookRecord;
 use tradepost_domain::time::Timestamp;
 use tradepost_store::model::Model;
 use tradepost_store::{
     Accounts, Agents, Attachment, Auth, Change, Claim, EpochGuard, Error, Events, Evidence, EvidenceFile,
-    Gather, Hint, JobFilter, Listings, NewAgent, NewEnrolmentToken, NewToken, NewUser, PageRequest, Photos,
-    PostingFilter, Principal, Redeemed, Slice, Step, Store, StoredStep, WakeHints, Work,
+    Fleets, Gather, Hint, JobFilter, Listings, Looks, NewAgent, NewEnrolmentToken, NewFleetEpoch, NewToken,
+    NewUser, Owed, PageRequest, Photos, PostingFilter, Principal, Redeemed, Retention, Slice, Step, Store,
+    StoredStep, WakeHints, Work,
 };
 
 use crate::plan::Bug;
@@ -131,6 +135,7 @@ through! { Accounts {
     Write add_account(account: Account) -> Account;
     Read find_account(workspace: WorkspaceId, id: AccountId) -> Option<Account>;
     Read list_accounts(workspace: WorkspaceId, page: PageRequest) -> Slice<Account>;
+    Write set_when_absent(workspace: WorkspaceId, id: AccountId, when_absent: WhenAbsent, version: Version, now: Timestamp) -> Account;
     Write bind_account(workspace: WorkspaceId, id: AccountId, agent: AgentId, version: Version, now: Timestamp) -> Account;
 } }
 
@@ -161,6 +166,21 @@ through! { Agents {
     Write revoke_agent(workspace: WorkspaceId, id: AgentId, now: Timestamp) -> Option<Agent>;
 } }
 
+through! { Fleets {
+    Read fleet() -> Fleet;
+    Read newest_numbers() -> (FleetEpoch, RunLease);
+    Write begin_fleet_epoch(new: NewFleetEpoch, now: Timestamp) -> Fleet;
+    Read find_owed(agent: AgentId) -> Option<Owed>;
+    Read permit_states(permits: &[PermitId]) -> HashMap<PermitId, publish::State>;
+    Write record_recount(agent: AgentId, epoch: FleetEpoch) -> ();
+    Read list_unarmed_intents(agent: AgentId, account: Option<AccountId>, before: Timestamp, after: Option<IntentId>, limit: u32) -> Vec<(IntentId, WorkspaceId, PostingId)>;
+    Read list_armed_before(epoch: FleetEpoch, agent: Option<AgentId>, report_by: Timestamp, limit: u32) -> Vec<Intent>;
+} }
+
+through! { Looks {
+    Read list_looks(workspace: WorkspaceId, posting: PostingId) -> Vec<LookRecord>;
+} }
+
 through! { Evidence {
     Write add_evidence(agent: AgentId, file: EvidenceFile, content: Vec<u8>) -> EvidenceFile;
     Read list_evidence(workspace: WorkspaceId, job: JobId) -> Vec<EvidenceFile>;
@@ -169,7 +189,16 @@ through! { Evidence {
 
 through! { Events {
     Read list_events(workspace: WorkspaceId, after: i64, posting: Option<PostingId>, limit: u32) -> Vec<Event>;
+    Read first_event(workspace: WorkspaceId) -> i64;
     Read last_event(workspace: WorkspaceId) -> i64;
+} }
+
+through! { Retention {
+    Read next_workspace(after: Option<WorkspaceId>) -> Option<WorkspaceId>;
+    Write forget_events(workspace: WorkspaceId, before: Timestamp, limit: u32) -> u64;
+    Write forget_steps(before: Timestamp, limit: u32) -> u64;
+    Write forget_evidence(before: Timestamp, limit: u32) -> u64;
+    Write forget_jobs(before: Timestamp, limit: u32) -> u64;
 } }
 
 through! { Work {

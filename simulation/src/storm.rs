@@ -23,6 +23,7 @@ pub fn begin(world: &Arc<World>, fleet: &Fleet) {
     every(world, plan.clock_jump, jump);
     every(world, plan.network_cut, cut_network);
     every(world, plan.clone, clone_agent);
+    every(world, plan.site_down, site_down);
     let accounts: Vec<_> = fleet.accounts.iter().map(|account| account.id).collect();
     let all = accounts.clone();
     every(world, plan.signed_out, move |world| {
@@ -66,6 +67,7 @@ pub fn revive(world: &Arc<World>) {
 pub fn end(world: &Arc<World>) {
     world.set_storm(false);
     lock(&world.network).mend();
+    lock(&world.site).is_down = false;
     for controller in &world.controllers {
         controller.cut_off(false);
     }
@@ -185,6 +187,13 @@ fn cut_network(world: &Arc<World>) {
     });
 }
 
+fn site_down(world: &Arc<World>) {
+    world.count("the site cannot be used");
+    lock(&world.site).is_down = true;
+    let time = world.exec.between(Duration::from_secs(5), Duration::from_secs(300));
+    after(world, time, |world| lock(&world.site).is_down = false);
+}
+
 /// A second machine with the same identity and an empty journal: an image that was copied before the agent ever worked.
 fn clone_agent(world: &Arc<World>) {
     let Some(original) = machine(world) else { return };
@@ -195,12 +204,14 @@ fn clone_agent(world: &Arc<World>) {
     let world = Arc::clone(world);
     world.exec.clone().spawn(WORLD, async move {
         world.exec.sleep(time).await;
-        // It ends in good order: what its journal has is not lost with its machine.
-        while !clone.is_done() {
+        // It tries to end in good order, and then is gone for ever, with whatever its journal has.
+        for _ in 0..30 {
+            if clone.is_done() {
+                break;
+            }
             clone.drain();
-            clone.boot(&world);
             world.exec.sleep(Duration::from_secs(1)).await;
         }
-        clone.crash(&world, End::Killed);
+        clone.crash(&world, End::PowerCut);
     });
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tradepost_domain::fence::{self, Traces};
 use tradepost_domain::fleet::{Knowledge, KnownPermit, PERMITS_TOLD};
 use tradepost_domain::id::{AccountId, PermitId};
 
@@ -143,18 +144,24 @@ impl State {
         }
     }
 
-    /// What the records say of a permit whose run is no more.
+    /// What the records say of a permit whose run is no more, by [`fence::after_restart`].
     fn outcome(&self, open: &Open) -> Outcome {
-        match (&open.outcome, open.will_click) {
-            (Some(outcome), _) => outcome.clone(),
-            (None, true) => {
-                Outcome::Uncertain(String::from("the agent ended between the click and its confirmation"))
+        let traces = Traces {
+            permit: open.permit.is_some(),
+            will_click: open.will_click,
+            outcome: open.outcome.is_some(),
+            journal: if self.damaged { fence::Journal::Damaged } else { fence::Journal::Whole },
+        };
+        match (fence::after_restart(traces), &open.outcome) {
+            (fence::Recovery::ReportOutcome, Some(outcome)) => outcome.clone(),
+            (fence::Recovery::ReportNotClicked, _) => {
+                Outcome::NotClicked(String::from("the agent ended before the click"))
             }
             // The record of the click may be among the broken lines.
-            (None, false) if self.damaged => Outcome::Uncertain(String::from(
+            (fence::Recovery::ReportDamaged, _) => Outcome::Uncertain(String::from(
                 "the agent's journal is damaged: it does not tell whether the click was sent",
             )),
-            (None, false) => Outcome::NotClicked(String::from("the agent ended before the click")),
+            _ => Outcome::Uncertain(String::from("the agent ended between the click and its confirmation")),
         }
     }
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tradepost_domain::failure::{Failure, FailureClass};
+use tradepost_domain::fence::{self, Life, Next, Stage};
 use tradepost_domain::id::PermitId;
 use tradepost_domain::posting::{FieldCheck, Receipt, Trail};
 use tradepost_domain::publish::{PublishedItem, baseline_hash};
-use tradepost_domain::time::Timestamp;
 use tradepost_recipe::schema::Job;
 use tradepost_recipe::session::{Clicked, Confirmation, ReadBack};
 use tradepost_runtime::backoff::Backoff;
@@ -49,23 +49,6 @@ struct Held {
     round_trip: Duration,
 }
 
-/// A time span measured on two clocks: one that counts sleep, and the wall clock.
-#[derive(Debug, Clone, Copy)]
-struct Life {
-    boottime: Duration,
-    wall: Timestamp,
-    ttl: Duration,
-}
-
-impl Life {
-    /// Over when either clock says so; a wall clock that was set back by more than the span is as bad.
-    fn is_over(self, boottime: Duration, wall: Timestamp) -> bool {
-        let slept = boottime.saturating_sub(self.boottime);
-        let walled = wall.since(self.wall).max(self.wall.since(wall));
-        slept >= self.ttl || walled >= self.ttl
-    }
-}
-
 /// What the click came to, and how the run ends.
 struct Verdict {
     outcome: Outcome,
@@ -78,8 +61,10 @@ pub(super) async fn publish(run: &Run, mut ready: Ready) -> Result<Ending, Cut> 
         Ok(held) => held,
         Err((cut, unanswered)) => {
             // Chrome goes first here, too: the controller may be long in answering.
-            ready.desk.give_up(run, &cut).await;
-            if let Some(request) = unanswered {
+            let chrome = ready.desk.give_up(run, &cut).await;
+            if let Some(request) = unanswered
+                && fence::may_deny_click(chrome)
+            {
                 follow_up(run, request).await;
             }
             return Err(cut);
@@ -101,7 +86,8 @@ pub(super) async fn publish(run: &Run, mut ready: Ready) -> Result<Ending, Cut> 
     };
     let verdict = finish(run, &mut ready, &held, verdict).await;
     // Chrome goes first: a permit is given back when nothing is left that could still click.
-    ready.desk.leave(run).await;
+    let chrome = ready.desk.leave(run).await;
+    let verdict = proven(run, &held, verdict, chrome).await;
     let ending = tell(run, &held, verdict).await?;
     if abandoned { Err(Cut::Abandoned) } else { Ok(ending) }
 }
@@ -178,28 +164,33 @@ async fn follow_up(run: &Run, mut request: PermitRequest) {
     }
 }
 
-/// Everything that still may stop the click without harm.
+/// Everything that still may stop the click without harm, in the order of [`fence::may_click`].
 async fn last_look(run: &Run, ready: &mut Ready, held: &Held) -> Result<(), Cut> {
-    let looking = ready.desk.until_cut(run, "revalidate", async |session| session.revalidate().await);
-    match tokio::time::timeout(held.life.ttl, looking).await {
-        Ok(looked) => looked?,
-        Err(_) => return Err(expired().into()),
+    let mut stage = Stage::Granted;
+    loop {
+        let over = held.life.is_over(run.kit.clocks.boottime(), run.kit.clocks.wall());
+        // Asked again after each step: the disk may have been slow, or the PC asleep.
+        match fence::may_click(over, stage, run.guard.slept()) {
+            // After a sleep the controller has to confirm the run first, which outlasts most permits: a new one is cheap.
+            Next::Look if stage != Stage::Granted => return Err(expired().into()),
+            Next::Look => {
+                let looking =
+                    ready.desk.until_cut(run, "revalidate", async |session| session.revalidate().await);
+                tokio::time::timeout(held.life.ttl, looking).await.map_err(|_| expired())??;
+                stage = Stage::LookedAt;
+            }
+            Next::Announce => {
+                if run.stop.is_cancelled() {
+                    return Err(run.cut(JOURNAL));
+                }
+                let will = journal(run, Record::WillClick { permit: held.permit });
+                run.reporter.step(Phase::Commit, JOURNAL, will).await?;
+                stage = Stage::Announced;
+            }
+            Next::Click => return Ok(()),
+            Next::GiveBack => return Err(expired().into()),
+        }
     }
-    in_time(run, held)?;
-    if run.stop.is_cancelled() {
-        return Err(run.cut(JOURNAL));
-    }
-    let will = journal(run, Record::WillClick { permit: held.permit });
-    run.reporter.step(Phase::Commit, JOURNAL, will).await?;
-    // The disk may have been slow, or the PC asleep.
-    in_time(run, held)?;
-    Ok(())
-}
-
-fn in_time(run: &Run, held: &Held) -> Result<(), Failure> {
-    let over = held.life.is_over(run.kit.clocks.boottime(), run.kit.clocks.wall());
-    // Whatever the permit's life: what was looked at before a sleep is not acted upon after it (I10).
-    if over || run.guard.slept() { Err(expired()) } else { Ok(()) }
 }
 
 fn expired() -> Failure {
@@ -277,9 +268,19 @@ async fn finish(run: &Run, ready: &mut Ready, held: &Held, verdict: Verdict) -> 
     }
 }
 
+/// "Not clicked" is told only when Chrome is proven dead: a filled form in a living one may still be sent.
+async fn proven(run: &Run, held: &Held, verdict: Verdict, chrome: fence::Chrome) -> Verdict {
+    if fence::may_deny_click(chrome) || !matches!(verdict.outcome, Outcome::NotClicked(_)) {
+        return verdict;
+    }
+    let verdict = uncertain(String::from("Chrome could not be ended, so that it may still send the form"));
+    note_outcome(run, held, &verdict.outcome).await;
+    verdict
+}
+
 /// The difference in the account's own lists: which listings are new, and how many there are now.
 async fn count_again(ready: &mut Ready, receipt: &mut Receipt) {
-    let scanning = ready.desk.uninterrupted(COUNT_WITHIN, async |session| session.scan().await).await;
+    let scanning = ready.desk.uninterrupted(COUNT_WITHIN, async |session| session.count_again().await).await;
     match scanning.and_then(|scan| scan) {
         Ok(scan) => {
             let new = scan.new_since(&ready.baseline).map(|item| item.id.clone());
@@ -287,7 +288,7 @@ async fn count_again(ready: &mut Ready, receipt: &mut Receipt) {
             receipt.trail.count_after = scan.complete().then_some(scan.items.len());
         }
         Err(failure) => {
-            tracing::warn!(%failure, "the account's own listings were not counted after the click")
+            tracing::warn!(%failure, "the account's own listings were not counted after the click");
         }
     }
 }
@@ -371,20 +372,4 @@ pub(super) fn checks(read: ReadBack) -> Vec<FieldCheck> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_permit_is_over_when_either_clock_says_so() {
-        let second = Duration::from_secs;
-        let wall = Timestamp::from_micros(1_000_000_000);
-        let life = Life { boottime: second(100), wall, ttl: second(15) };
-        assert!(!life.is_over(second(114), wall + second(14)));
-        assert!(life.is_over(second(115), wall), "asleep, and the wall clock was set back");
-        assert!(life.is_over(second(100), wall + second(15)), "the wall clock went on");
-        assert!(life.is_over(second(101), wall - second(20)), "the wall clock was set back far");
-    }
 }

@@ -251,7 +251,8 @@ async fn a_listing_is_posted_once_with_receipt_and_evidence_though_answers_are_l
     });
     stage.is_tidy()?;
 
-    assert_eq!(receipt.trail.new_items, [receipt.item.item_id.clone()], "the difference is one listing");
+    let published = std::slice::from_ref(&receipt.item.item_id);
+    assert_eq!(receipt.trail.new_items, published, "the difference is one listing");
     assert_eq!((receipt.baseline_count, receipt.trail.count_after), (0, Some(1)));
 
     // A look finds it again, by title and price, and reads its page back.

@@ -77,13 +77,13 @@ pub(crate) struct Treat {
 #[derive(Debug, Args)]
 pub(crate) struct DeadLetterFilter {
     /// Only of this account: id, unique beginning of the id, or name
-    #[arg(long, requires = "all")]
+    #[arg(long, requires = "all", conflicts_with = "job")]
     pub(crate) account: Option<String>,
     /// Only of this kind
-    #[arg(long, value_enum, requires = "all")]
+    #[arg(long, value_enum, requires = "all", conflicts_with = "job")]
     pub(crate) kind: Option<KindArgument>,
     /// Only those that failed by this class, e.g. network
-    #[arg(long, value_name = "CLASS", requires = "all")]
+    #[arg(long, value_name = "CLASS", requires = "all", conflicts_with = "job")]
     pub(crate) class: Option<String>,
 }
 

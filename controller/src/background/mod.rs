@@ -5,6 +5,7 @@
 pub mod dispatch;
 mod driver;
 pub mod hints;
+mod retention;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tradepost_runtime::clock::disciplined::{DisciplinedClock, SAMPLE_EVERY};
 use tradepost_runtime::tasks::Tasks;
 
 use self::driver::Driver;
+use crate::config::Retention;
 use crate::service::Core;
 use crate::session::Sessions;
 use crate::{metric, timekeeping};
@@ -30,6 +32,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(2);
 /// Windows of accounts that have ended are looked for this often.
 const WINDOWS: Duration = Duration::from_secs(1);
+/// What is old is let go this often.
+const RETENTION: Duration = Duration::from_secs(3600);
 /// Jobs are counted this often.
 const COUNT: Duration = Duration::from_secs(10);
 
@@ -51,7 +55,7 @@ pub enum Grace {
 }
 
 /// Starts every background task.
-pub fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, grace: Grace) {
+pub fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, grace: Grace, kept: Retention) {
     let driver = Driver { tasks: tasks.clone(), ids: core.ids.clone() };
     let wake = Arc::new(Notify::new());
     hints::start(core, sessions, tasks, &wake);
@@ -80,6 +84,11 @@ pub fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, grace: Grace) {
     driver.spawn("touch", Duration::ZERO, TOUCH, Arc::default(), move || {
         let (core, sessions) = (core_.clone(), sessions_.clone());
         async move { dispatch::touch(&core, &sessions).await }
+    });
+    let core_ = core.clone();
+    driver.spawn("retention", grace, RETENTION, Arc::default(), move || {
+        let core = core_.clone();
+        async move { retention::round(&core, kept).await }
     });
     let (core_, sessions_) = (core.clone(), sessions.clone());
     driver.spawn("counts", Duration::ZERO, COUNT, Arc::default(), move || {

@@ -64,6 +64,7 @@ impl EventService for Api {
         let mut violations = Violations::new();
         let posting = convert::optional_id(&mut violations, "posting_id", &posting_id);
         let posting = checked(violations, Some(posting))?;
+        let after = self.core.feed_start(&caller, after.max(0)).await.map_err(status::from)?;
         let events = self.core.events(&caller, after, posting, limit).await.map_err(status::from)?;
         Ok(Response::new(v1::ListEventsResponse { events: events.into_iter().map(Into::into).collect() }))
     }

@@ -103,6 +103,8 @@ reasons! {
     PublishedAlready = "PUBLISHED_ALREADY", AlreadyExists;
     /// The listing is being posted on the account, or deleted while it is posted.
     PostingOpen = "POSTING_OPEN", FailedPrecondition;
+    /// Events after the reader's place are no longer kept.
+    EventsGone = "EVENTS_GONE", FailedPrecondition;
     /// The account is bound to no agent.
     AccountUnbound = "ACCOUNT_UNBOUND", FailedPrecondition;
     /// The agent is revoked.

@@ -4,7 +4,7 @@ use tradepost_domain::event::Event;
 use tradepost_domain::id::PostingId;
 
 use super::core::{Caller, Core};
-use super::error::{Error, Result};
+use super::error::{Error, Reason, Result};
 
 /// Events of an answer when the caller names no number.
 pub const DEFAULT: u32 = 100;
@@ -26,8 +26,21 @@ impl Core {
         Ok(self.store.list_events(caller.workspace, after.max(0), posting, limit).await?)
     }
 
-    /// Where a reader begins: negative places mean "from now on".
+    /// Where a reader begins: negative places mean "from now on". A place whose next events are gone is refused.
     pub async fn feed_start(&self, caller: &Caller, after: i64) -> Result<i64> {
-        if after >= 0 { Ok(after) } else { Ok(self.store.last_event(caller.workspace).await?) }
+        if after < 0 {
+            return Ok(self.store.last_event(caller.workspace).await?);
+        }
+        if after > 0 {
+            let first = self.store.first_event(caller.workspace).await?;
+            if after + 1 < first {
+                let message = format!(
+                    "the events after {after} are kept no longer (the oldest is {first}); load what you follow anew, and \
+                     follow from now on with -1"
+                );
+                return Err(Error::new(Reason::EventsGone, message));
+            }
+        }
+        Ok(after)
     }
 }

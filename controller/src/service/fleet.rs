@@ -3,6 +3,8 @@
 //! A restored copy has forgotten permits. Whoever was given one knows: before an agent gets work from such a copy, it
 //! recounts its journal ([`Core::told`]), and what nobody vouches for waits for a person ([`Core::recounted`]).
 
+use std::time::Duration;
+
 use tradepost_domain::agent::Agent;
 use tradepost_domain::fleet::{Fleet, FleetEpoch, Knowledge};
 use tradepost_domain::id::{AccountId, AgentId};
@@ -13,6 +15,8 @@ use tradepost_store::{NewFleetEpoch, Owed};
 use super::core::Core;
 use super::error::{Error, Kind, Reason, Result};
 
+/// No open permit's report is due later; generous, as the clock may have been set back since.
+const REPORTS_DUE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Rows of one round.
 const ROUND: u32 = 200;
 
@@ -40,7 +44,9 @@ impl Core {
         let fleet = self.store.begin_fleet_epoch(new.clone(), self.now()).await?;
         tracing::warn!(epoch = fleet.epoch.0, reason = new.reason, "a new fleet epoch began");
         loop {
-            let armed = self.store.list_armed_before(fleet.epoch, agent, ROUND).await?;
+            // Nobody's report is due later than this.
+            let report_by = self.now() + REPORTS_DUE;
+            let armed = self.store.list_armed_before(fleet.epoch, agent, report_by, ROUND).await?;
             let mut settled = 0;
             for intent in &armed {
                 let decided = self
@@ -54,7 +60,7 @@ impl Core {
                     Ok(_) => settled += 1,
                     // What is left is found by the report's deadline.
                     Err(error) => {
-                        tracing::warn!(intent = %intent.id, %error, "an open permit of an older copy waits")
+                        tracing::warn!(intent = %intent.id, %error, "an open permit of an older copy waits");
                     }
                 }
             }
@@ -66,37 +72,37 @@ impl Core {
 
     /// Compares what a greeting agent knows with the database. Returns the present life.
     pub(super) async fn recognise(&self, agent: AgentId, known: &Knowledge) -> Result<FleetEpoch> {
-        let fleet = self.store.fleet().await?;
+        let (epoch, run_lease) = self.store.newest_numbers().await?;
         // Who may not attach is told so by the attachment.
         let Some(Agent { epoch: given, .. }) = self.store.find_agent(agent).await? else {
-            return Ok(fleet.epoch);
+            return Ok(epoch);
         };
-        if !known.is_plausible(fleet.epoch) {
+        if !known.is_plausible(epoch) {
             return Err(Error::new(
                 Reason::AgentAhead,
                 format!(
                     "this agent's numbers (fleet epoch {}, run lease {}, stream {}) cannot come from this database, which is \
                      in fleet epoch {}",
-                    known.fleet_epoch.0, known.run_lease.0, known.session_epoch.0, fleet.epoch.0
+                    known.fleet_epoch.0, known.run_lease.0, known.session_epoch.0, epoch.0
                 ),
             ));
         }
         let permits: Vec<_> = known.permits.iter().map(|known| known.permit).collect();
         let stored = self.store.permit_states(&permits).await?;
-        if fleet.lacks(given, known, |permit| stored.get(&permit).copied()) {
+        if known.exceeds(epoch, run_lease, given, |permit| stored.get(&permit).copied()) {
             let what = format!(
                 "fleet epoch {}, run lease {}, stream {}, {} permits; the database has fleet epoch {}, run lease {}, stream {}",
                 known.fleet_epoch.0,
                 known.run_lease.0,
                 known.session_epoch.0,
                 known.permits.len(),
-                fleet.epoch.0,
-                fleet.run_lease.0,
+                epoch.0,
+                run_lease.0,
                 given.0,
             );
             return Ok(self.restored_before(agent, known.newest_epoch(), &what).await?.epoch);
         }
-        Ok(fleet.epoch)
+        Ok(epoch)
     }
 
     /// The agent has told all that its journal holds.
@@ -135,7 +141,7 @@ impl Core {
                     .await;
                 match decided {
                     Ok(_) => {
-                        tracing::warn!(%posting, %agent, "a posting of a restored copy waits for a person")
+                        tracing::warn!(%posting, %agent, "a posting of a restored copy waits for a person");
                     }
                     Err(error) if error.kind() == Kind::FailedPrecondition => {}
                     Err(error) => return Err(error),

@@ -112,19 +112,16 @@ impl Core {
             return Ok(job);
         }
         let told = told_of(&job, caller, json!({ "discarded": true }));
-        let discarded = match (job.kind, job.posting) {
-            (Kind::Publish, Some(posting)) => {
-                let with = Change { events: vec![told], ..Change::default() };
-                let decide = |_: &posting::Publication, _| {
-                    let decision = Decision::from(job::Event::Discard);
-                    Ok(Some(Decision { with: with.clone(), ..decision }))
-                };
-                self.decide(caller.workspace, posting, decide).await.map(|publication| publication.job)
-            }
-            _ => {
-                let discard = |_: &Job, _| Ok(Some(job::Event::Discard));
-                self.decide_job_telling(caller.workspace, id, &[told], discard).await
-            }
+        let discarded = if let (Kind::Publish, Some(posting)) = (job.kind, job.posting) {
+            let with = Change { events: vec![told], ..Change::default() };
+            let decide = |_: &posting::Publication, _| {
+                let decision = Decision::from(job::Event::Discard);
+                Ok(Some(Decision { with: with.clone(), ..decision }))
+            };
+            self.decide(caller.workspace, posting, decide).await.map(|publication| publication.job)
+        } else {
+            let discard = |_: &Job, _| Ok(Some(job::Event::Discard));
+            self.decide_job_telling(caller.workspace, id, &[told], discard).await
         };
         discarded.map_err(|error| match error.reason {
             Reason::WrongState => {

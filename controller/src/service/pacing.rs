@@ -149,7 +149,7 @@ impl Core {
         let mut events = Vec::new();
         match (before.intent.state, intent.map(|intent| intent.state), &before.intent.permit) {
             (state, Some(publish::State::Armed), _) if state != publish::State::Armed => {
-                events.push(Event::Use)
+                events.push(Event::Use);
             }
             (state, Some(publish::State::NotClicked), Some(permit)) if state.holds_account() => {
                 events.push(Event::Return(permit.armed_at));

@@ -114,10 +114,15 @@ impl Core {
                     continue;
                 }
                 let publication = self.fresh(caller, one, ground).map_err(|error| (Some(at), error))?;
-                answers.push((publication.posting.clone(), self.at_first(ground)));
+                answers.push((publication.posting.clone(), Some(self.at_first(ground))));
                 add_created(&mut change, publication);
             }
-            match self.store.commit(change, self.now()).await {
+            let committed = if change == Change::default() {
+                Ok(())
+            } else {
+                self.store.commit(change, self.now()).await
+            };
+            match committed {
                 Ok(()) => return self.with_waits(answers).await.map_err(|error| (None, error)),
                 // The same request on another controller was quicker, or the id is something else's.
                 Err(StoreError::Conflict(Conflict::Id)) if tries_left > 0 => {}

@@ -35,7 +35,7 @@ impl Core {
                 Err(error) if error.reason == Reason::Contention => {}
                 Err(error) if error.reason == Reason::ItemTaken => {
                     let question = "the listing that appeared belongs to another posting already";
-                    return self.ask_person(&current, Some(run_lease), question).await;
+                    return self.ask_person(&current, run_lease, question).await;
                 }
                 Err(error) => return Err(error),
                 // Settled otherwise meanwhile, perhaps: then only the look's own end is left to store.
@@ -58,7 +58,8 @@ impl Core {
         if intent.state != publish::State::Unknown || look_job.intent != Some(intent.id) {
             return Ok(None);
         }
-        let (event, next) = judge(intent, look, &self.looks, now);
+        let begun = look_job.run_started_at.unwrap_or(look_job.created_at);
+        let (event, next) = judge(intent, look, &self.looks, begun, now);
         let kept = record(intent, look, look_job.id, &event, now);
         let mut with = Change { events: vec![look_event(look_job, &kept)], ..Change::default() };
         with.look = Some(ChangeLook {
@@ -93,35 +94,54 @@ impl Core {
         .map(drop)
     }
 
-    /// A look could not be taken. When it is given up for good, a person is asked: an uncertain publication always has
-    /// somebody who moves it on (I7).
+    /// A look could not be taken. When it is given up for good, a person is asked in the same transaction: an uncertain
+    /// publication always has somebody who moves it on (I7).
     pub(super) async fn look_failed(
         &self,
         look_job: &Job,
         run_lease: RunLease,
         failure: Failure,
     ) -> Result<()> {
-        let message = failure.message.clone();
-        self.run_failed(look_job, run_lease, failure).await?;
-        let ended = self.store.find_job(look_job.workspace, look_job.id).await?;
-        if ended.is_some_and(|job| job.state == job::State::Failed) {
-            let question = format!("the account's own listings could not be read: {message}");
-            return self.ask_person(look_job, None, &question).await;
+        let (posting, jitter) = (look_job.posting, self.ids.unit());
+        let question = format!("the account's own listings could not be read: {}", failure.message);
+        let failed = job::Event::Fail { run_lease, failure, jitter };
+        for _ in 0..TRIES {
+            let Some(current) = self.store.find_job(look_job.workspace, look_job.id).await? else {
+                return Ok(());
+            };
+            let given_up = job::step(&current, failed.clone(), self.now())?.state == job::State::Failed;
+            let (true, Some(posting)) = (given_up, posting) else { break };
+            let decided = self.decide(look_job.workspace, posting, |publication, now| {
+                let intent = &publication.intent;
+                if intent.state != publish::State::Unknown || current.intent != Some(intent.id) {
+                    return Ok(None);
+                }
+                let mut with = Change::default();
+                add_job(&mut with, &current, &job::step(&current, failed.clone(), now)?);
+                Ok(Some(Decision { with, ..publish::Event::AskPerson(question.clone()).into() }))
+            });
+            match decided.await {
+                Err(error) if error.reason == Reason::Contention => {}
+                Err(error) => return Err(error),
+                // Settled otherwise meanwhile, perhaps: then only the look's own end is left to store.
+                Ok(_) => break,
+            }
         }
-        Ok(())
+        self.decide_job(look_job.workspace, look_job.id, |job, _| {
+            Ok((!job.state.is_terminal()).then(|| failed.clone()))
+        })
+        .await
+        .map(drop)
     }
 
-    async fn ask_person(&self, look_job: &Job, run_lease: Option<RunLease>, question: &str) -> Result<()> {
+    async fn ask_person(&self, look_job: &Job, run_lease: RunLease, question: &str) -> Result<()> {
         let Some(posting) = look_job.posting else { return Ok(()) };
         self.decide(look_job.workspace, posting, |publication, _| {
             let unknown = publication.intent.state == publish::State::Unknown;
             Ok(unknown.then(|| publish::Event::AskPerson(question.to_owned()).into()))
         })
         .await?;
-        match run_lease {
-            Some(run_lease) => self.end_look(look_job, run_lease).await,
-            None => Ok(()),
-        }
+        self.end_look(look_job, run_lease).await
     }
 
     /// Lets a look that waits for a person, or was given up, go on. Says whether there was one.

@@ -3,6 +3,8 @@
 use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_domain::id::{AgentId, JobId, RunLease};
 use tradepost_domain::job::{self, Job};
+use tradepost_domain::lease;
+pub use tradepost_domain::lease::Verdict;
 use tradepost_domain::posting::Publication;
 use tradepost_domain::reconcile::Look;
 use tradepost_store::{Error as StoreError, FoundRun, Step};
@@ -22,15 +24,6 @@ pub enum Outcome {
     Failed(Failure),
     /// What a look saw.
     Looked(Look),
-}
-
-/// What an agent should do about a run it reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Go on.
-    Keep,
-    /// End it without a click and without a report.
-    Forget,
 }
 
 impl Core {
@@ -93,7 +86,6 @@ impl Core {
                 self.publish_ended_well(&job, publication, run.1).await
             }
             (job::Kind::Reconcile, Outcome::Looked(look)) => self.looked(&job, run.1, &look).await,
-            (job::Kind::Reconcile, Outcome::Failed(failure)) => self.look_failed(&job, run.1, failure).await,
             (_, Outcome::Failed(failure)) => self.run_failed_from(publication, &job, run.1, failure).await,
             (kind, _) => {
                 let message =
@@ -123,6 +115,9 @@ impl Core {
         run_lease: RunLease,
         failure: Failure,
     ) -> Result<()> {
+        if job.kind == job::Kind::Reconcile {
+            return self.look_failed(job, run_lease, failure).await;
+        }
         let jitter = self.ids.unit();
         self.apply_from(guess, job, job::Event::Fail { run_lease, failure, jitter }).await
     }
@@ -174,11 +169,6 @@ impl Core {
     /// Whether an agent should go on with a run that is not leased to it any more.
     pub async fn verdict(&self, agent: AgentId, run: Run) -> Result<Verdict> {
         let Some(job) = self.store.find_agent_job(agent, run.0).await? else { return Ok(Verdict::Forget) };
-        if job.run_lease != Some(run.1) {
-            return Ok(Verdict::Forget);
-        }
-        // A click may have been sent: the run is the best witness of what became of it.
-        let keep = matches!(job.state, job::State::Leased | job::State::Running | job::State::Uncertain);
-        Ok(if keep { Verdict::Keep } else { Verdict::Forget })
+        Ok(lease::verdict(&job, run.1))
     }
 }

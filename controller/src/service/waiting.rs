@@ -63,8 +63,8 @@ impl Core {
     }
 
     /// What a posting that is about to be made waits for, told from what its making was decided on.
-    pub(super) fn at_first(&self, ground: &Ground) -> Option<Wait> {
-        Some(at_first(ground.agent.as_ref(), ground.unsettled, self.now()))
+    pub(super) fn at_first(&self, ground: &Ground) -> Wait {
+        at_first(ground.agent.as_ref(), ground.unsettled, self.now())
     }
 
     /// Why a posting is not published yet.

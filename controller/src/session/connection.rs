@@ -104,7 +104,7 @@ impl Connection {
                 message = tokio::time::timeout(SILENCE_MAX, inbound.message()) => heard(message),
                 () = tokio::time::sleep(BATCH_DELAY), if flush => Next::Flush,
             };
-            let mut over = None;
+            let mut open = Ok(());
             let actions = match next {
                 Next::Over(status) => {
                     // What was told is stored even if the stream has ended.
@@ -116,12 +116,12 @@ impl Connection {
                 Next::Flush => state.take_steps(),
                 Next::Frame(first) => {
                     let (frames, ended) = take_more(first, &mut inbound);
-                    over = ended;
+                    open = ended;
                     let mut actions = Vec::new();
                     for message in frames {
                         match convert::frame(self.agent, message) {
                             Ok(frame) => actions.extend(on_frame(&mut state, frame)),
-                            Err(violations) => over = Some(Some((self.status)(violations.into()))),
+                            Err(violations) => open = Err(Some((self.status)(violations.into()))),
                         }
                     }
                     actions
@@ -130,7 +130,7 @@ impl Connection {
             if let Err(error) = self.act_all(actions, begun).await {
                 return Some((self.status)(error));
             }
-            if let Some(status) = over {
+            if let Err(status) = open {
                 if let Err(error) = self.act_all(state.take_steps(), begun).await {
                     tracing::info!(agent = %self.agent, %error, "the last steps of a stream were not stored");
                 }
@@ -262,17 +262,17 @@ impl Connection {
 fn take_more(
     first: v1::OpenRequest,
     inbound: &mut Streaming<v1::OpenRequest>,
-) -> (Vec<v1::OpenRequest>, Option<Option<Status>>) {
+) -> (Vec<v1::OpenRequest>, Result<(), Option<Status>>) {
     let mut frames = vec![first];
     while frames.len() < TAKEN_AT_ONCE {
         match inbound.message().now_or_never() {
             Some(Ok(Some(frame))) => frames.push(frame),
-            Some(Ok(None)) => return (frames, Some(None)),
-            Some(Err(status)) => return (frames, Some(Some(status))),
+            Some(Ok(None)) => return (frames, Err(None)),
+            Some(Err(status)) => return (frames, Err(Some(status))),
             None => break,
         }
     }
-    (frames, None)
+    (frames, Ok(()))
 }
 
 fn heard(message: Result<Result<Option<v1::OpenRequest>, Status>, tokio::time::error::Elapsed>) -> Next {

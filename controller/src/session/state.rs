@@ -158,15 +158,12 @@ impl State {
 
     fn add_step(&mut self, run: (JobId, RunLease), step: Step) -> Vec<Action> {
         let place = self.steps.iter().position(|(waiting, _)| *waiting == run);
-        let waiting = match place.and_then(|place| self.steps.get_mut(place)) {
-            Some((_, steps)) => {
-                steps.push(step);
-                steps.len()
-            }
-            None => {
-                self.steps.push((run, vec![step]));
-                1
-            }
+        let waiting = if let Some((_, steps)) = place.and_then(|place| self.steps.get_mut(place)) {
+            steps.push(step);
+            steps.len()
+        } else {
+            self.steps.push((run, vec![step]));
+            1
         };
         if waiting >= BATCH { self.take_steps_of(run).into_iter().collect() } else { Vec::new() }
     }

@@ -4,6 +4,7 @@
 
 mod access;
 mod agent;
+mod batch;
 mod input;
 mod looks;
 mod pacing;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tradepost_controller::app::{self, Opener, Surroundings};
+use tradepost_controller::maintenance;
 use tradepost_domain::fleet::{FleetEpoch, Knowledge, KnownPermit};
 use tradepost_domain::id::{PermitId, RunLease, SessionEpoch};
 use tradepost_domain::publish::baseline_hash;
@@ -144,22 +145,22 @@ async fn a_click_after_the_backup_is_confirmed(database: TestDatabase, memory: M
 
 #[tokio::test]
 async fn a_click_after_the_backup_is_confirmed_by_the_agents_journal() -> Result<()> {
-    a_click_after_the_backup_is_confirmed(TestDatabase::sqlite()?, Memory::Kept).await
+    Box::pin(a_click_after_the_backup_is_confirmed(TestDatabase::sqlite()?, Memory::Kept)).await
 }
 
 #[tokio::test]
 async fn a_click_after_the_backup_is_confirmed_on_postgresql() -> Result<()> {
-    a_click_after_the_backup_is_confirmed(TestDatabase::empty_postgres().await?, Memory::Kept).await
+    Box::pin(a_click_after_the_backup_is_confirmed(TestDatabase::empty_postgres().await?, Memory::Kept)).await
 }
 
 #[tokio::test]
 async fn an_older_copy_is_recognised_by_agents_alone() -> Result<()> {
-    a_click_after_the_backup_is_confirmed(TestDatabase::sqlite()?, Memory::Lost).await
+    Box::pin(a_click_after_the_backup_is_confirmed(TestDatabase::sqlite()?, Memory::Lost)).await
 }
 
 #[tokio::test]
 async fn an_older_copy_is_recognised_by_agents_alone_on_postgresql() -> Result<()> {
-    a_click_after_the_backup_is_confirmed(TestDatabase::empty_postgres().await?, Memory::Lost).await
+    Box::pin(a_click_after_the_backup_is_confirmed(TestDatabase::empty_postgres().await?, Memory::Lost)).await
 }
 
 async fn a_click_of_unknown_effect_is_looked_for(database: TestDatabase) -> Result<()> {
@@ -208,7 +209,7 @@ async fn a_click_whose_list_of_listings_is_forgotten_waits_for_a_person() -> Res
     scene.system.put_back(backup, Memory::Kept).await?;
     let outcome = Some(v1::told_permit::Outcome::Uncertain("the reply was lost".into()));
     let journal = Journal { dispatch, permit, session_epoch, decided: false, outcome };
-    scene.recount(&journal).await?;
+    let _stream = scene.recount(&journal).await?;
     let user = scene.user().await?;
     let asked = user.reaches(&scene.posting.id, v1::PostingState::NeedsHuman).await?;
     let why = asked.failure.unwrap_or_default().message;
@@ -253,7 +254,7 @@ async fn an_account_that_moves_before_its_agent_is_back_waits_for_a_person() -> 
     let Outcome::Confirmed(v1::Confirmed { receipt: Some(receipt) }) = confirmed("5") else { panic!("?") };
     let outcome = Some(v1::told_permit::Outcome::Confirmed(receipt));
     let journal = Journal { dispatch, permit, session_epoch, decided: true, outcome };
-    scene.recount(&journal).await?;
+    let _stream = scene.recount(&journal).await?;
     user.reaches(&scene.posting.id, v1::PostingState::Published).await.map(drop)
 }
 
@@ -307,7 +308,7 @@ async fn a_publication_that_the_copy_has_no_posting_for_is_told_in_the_feed() ->
     let Outcome::Confirmed(v1::Confirmed { receipt: Some(receipt) }) = confirmed("6") else { panic!("?") };
     let outcome = Some(v1::told_permit::Outcome::Confirmed(receipt));
     let journal = Journal { dispatch, permit, session_epoch, decided: true, outcome };
-    scene.recount(&journal).await?;
+    let _stream = scene.recount(&journal).await?;
     let user = scene.user().await?;
     let event = user.event("publication.forgotten").await?;
     let data = event.data.context("data")?;
@@ -337,18 +338,22 @@ async fn a_backup_is_made_beside_a_controller_and_put_back_with_open_clicks_unce
     stream.settle(&dispatch, &permit, confirmed("5")).await?;
     drop(stream);
     let surroundings = Surroundings { clock: scene.system.clock.clone(), ..Surroundings::of_system() };
-    let running = app::restore(&config, &surroundings, &file).await.err().context("a controller runs")?;
+    let running =
+        maintenance::restore(&config, &surroundings, &file).await.err().context("a controller runs")?;
     assert!(running.to_string().contains("in use by another controller"), "{running}");
     scene.system.stop().await?;
     let none = folder.path().join("no.db");
     std::fs::write(&none, "no database, but long enough to look into it".repeat(100))?;
-    assert!(app::restore(&config, &surroundings, &none).await.is_err());
-    let app::Restored { fleet, kept } = app::restore(&config, &surroundings, &file).await?;
+    assert!(maintenance::restore(&config, &surroundings, &none).await.is_err());
+    let maintenance::Restored { fleet, kept } = maintenance::restore(&config, &surroundings, &file).await?;
     assert_eq!(fleet.epoch, FleetEpoch(1));
     let kept = kept.context("the replaced file is kept")?;
     assert!(kept.exists() && file.exists(), "{}", kept.display());
     // A second restore begins a later life still.
-    assert_eq!(app::restore(&config, &surroundings, &file).await.err().map(|error| error.to_string()), None);
+    assert_eq!(
+        maintenance::restore(&config, &surroundings, &file).await.err().map(|error| error.to_string()),
+        None
+    );
     scene.system.resume().await?;
     let user = scene.user().await?;
     let posting = user.posting(&scene.posting.id).await?;
@@ -384,7 +389,7 @@ async fn the_command_for_other_means_begins_a_new_life_on_postgresql() -> Result
     );
     scene.system.stop().await?;
     let surroundings = Surroundings { clock: scene.system.clock.clone(), ..Surroundings::of_system() };
-    let fleet = app::bump_fleet_epoch(&config, &surroundings, FleetEpoch(6), "a test").await?;
+    let fleet = maintenance::bump_fleet_epoch(&config, &surroundings, FleetEpoch(6), "a test").await?;
     assert_eq!(fleet.epoch, FleetEpoch(7));
     scene.system.resume().await?;
     let posting = scene.user().await?.posting(&scene.posting.id).await?;

@@ -44,6 +44,8 @@ async fn publish_on(database: TestDatabase) -> Result<()> {
     let photo = stream.fetch_photo(&run.job_id, &task(&dispatch).photos[0].sha256).await?;
     assert_eq!(i64::try_from(photo.len())?, task(&dispatch).photos[0].size_bytes);
     stream.acknowledge(&run).await?;
+    // The acknowledgement and the calls below go different ways.
+    user.job_reaches(&run.job_id, v1::JobState::Running).await?;
     stream.step(&run, 1, "title").await?;
     stream.step(&run, 2, "price").await?;
     stream.prepared(&dispatch).await?;

@@ -5,7 +5,7 @@
 //! **fleet epoch**, and run leases and stream numbers of an epoch begin at `epoch * 2^40`.
 //!
 //! A restore is told by the command that does it, or is recognised: a controller remembers beside its identity how far the
-//! database had come ([`Fleet::is_older_than`]), and each agent tells in its greeting what it knows ([`Fleet::lacks`]).
+//! database had come ([`Fleet::is_older_than`]), and each agent tells in its greeting what it knows ([`Knowledge::exceeds`]).
 //! No decision compares clocks (I8): only numbers that one database gave out are compared.
 
 use serde::{Deserialize, Serialize};
@@ -89,25 +89,6 @@ impl Fleet {
         let behind = self.run_lease < seen.run_lease || self.events < seen.events;
         self.database == seen.database && (self.epoch < seen.epoch || self.epoch == seen.epoch && behind)
     }
-
-    /// Whether an agent that was last given the stream `given` by this database knows of something that the database has
-    /// forgotten. `stored` says how the intent of a permit stands; none when no intent has it.
-    pub fn lacks(
-        &self,
-        given: SessionEpoch,
-        known: &Knowledge,
-        stored: impl Fn(PermitId) -> Option<publish::State>,
-    ) -> bool {
-        // Permits of an earlier life were recounted when the present one began.
-        let present = known.permits.iter().filter(|permit| FleetEpoch::of(permit.run_lease.0) >= self.epoch);
-        known.fleet_epoch > self.epoch
-            || known.run_lease > self.run_lease
-            || known.session_epoch > given
-            || present.into_iter().any(|permit| match stored(permit.permit) {
-                None => true,
-                Some(state) => permit.decided && state.holds_account(),
-            })
-    }
 }
 
 impl Knowledge {
@@ -137,6 +118,26 @@ impl Knowledge {
     pub fn is_plausible(&self, epoch: FleetEpoch) -> bool {
         let negative = self.fleet_epoch.0 < 0 || self.session_epoch.0 < 0 || self.run_lease.0 < 0;
         !negative && self.newest_epoch().0 - epoch.0 <= AHEAD_MAX
+    }
+
+    /// Whether it holds something that a database has forgotten which is in `epoch`, gave out `run_lease` as its newest and
+    /// `given` as this agent's newest stream. `stored` says how the intent of a permit stands; none when no intent has it.
+    pub fn exceeds(
+        &self,
+        epoch: FleetEpoch,
+        run_lease: RunLease,
+        given: SessionEpoch,
+        stored: impl Fn(PermitId) -> Option<publish::State>,
+    ) -> bool {
+        // Permits of an earlier life were recounted when the present one began.
+        let mut present = self.permits.iter().filter(|permit| FleetEpoch::of(permit.run_lease.0) >= epoch);
+        self.fleet_epoch > epoch
+            || self.run_lease > run_lease
+            || self.session_epoch > given
+            || present.any(|permit| match stored(permit.permit) {
+                None => true,
+                Some(state) => permit.decided && state.holds_account(),
+            })
     }
 
     /// Whether silence about a publication proves that this agent did not click: every permit that may have been given
@@ -178,17 +179,16 @@ mod tests {
             permits: vec![KnownPermit { permit, run_lease: RunLease(5), decided }],
             ..Knowledge::fresh()
         };
-        let (fleet, given) = (fleet(0, 5, 10), SessionEpoch(3));
-        assert!(fleet.lacks(given, &known(false), |_| None), "the permit is forgotten");
-        assert!(!fleet.lacks(given, &known(false), |_| Some(publish::State::Unknown)));
-        assert!(
-            fleet.lacks(given, &known(true), |_| Some(publish::State::Armed)),
-            "its outcome is forgotten"
-        );
-        assert!(!fleet.lacks(given, &known(true), |_| Some(publish::State::Confirmed)));
-        assert!(fleet.lacks(SessionEpoch(2), &known(true), |_| Some(publish::State::Confirmed)));
-        let later = Fleet { epoch: FleetEpoch(1), run_lease: RunLease(1 << 40), ..fleet };
-        assert!(!later.lacks(given, &known(false), |_| None), "recounted when the epoch began");
+        let exceeds = |decided, given, stored| {
+            known(decided).exceeds(FleetEpoch(0), RunLease(5), SessionEpoch(given), |_| stored)
+        };
+        assert!(exceeds(false, 3, None), "the permit is forgotten");
+        assert!(!exceeds(false, 3, Some(publish::State::Unknown)));
+        assert!(exceeds(true, 3, Some(publish::State::Armed)), "its outcome is forgotten");
+        assert!(!exceeds(true, 3, Some(publish::State::Confirmed)));
+        assert!(exceeds(true, 2, Some(publish::State::Confirmed)), "its stream is");
+        let later = RunLease(FleetEpoch(1).first_number());
+        assert!(!known(false).exceeds(FleetEpoch(1), later, SessionEpoch(3), |_| None), "recounted since");
     }
 
     #[test]

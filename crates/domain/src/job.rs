@@ -1,4 +1,4 @@
-//! The life of a job: one unit of work for one agent.
+//! The life of a job: one unit of work for one agent. Leases are in [`crate::lease`].
 //!
 //! ```text
 //! Queued ─claim→ Leased ─acknowledge→ Running ─→ Succeeded | Failed | Cancelled | NeedsHuman | Uncertain
@@ -13,15 +13,11 @@ use std::time::Duration;
 
 use crate::failure::{Failure, FailureClass};
 use crate::id::{AccountId, AgentId, IntentId, JobId, PostingId, RunLease, Version, WorkspaceId};
+use crate::lease;
 use crate::retry::{self, Verdict};
 use crate::time::Timestamp;
 
-/// How long a lease lasts without a heartbeat.
-pub const LEASE: Duration = Duration::from_secs(30);
-/// Within this time an agent must acknowledge a dispatch.
-pub const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(5);
-/// Longest duration of one run.
-pub const RUN_DEADLINE: Duration = Duration::from_secs(15 * 60);
+pub use crate::lease::{ACKNOWLEDGE_WITHIN, LEASE, RUN_DEADLINE};
 
 /// Priorities that people may give: from the lowest to the highest.
 pub const PRIORITIES: std::ops::RangeInclusive<i32> = -100..=100;
@@ -311,7 +307,7 @@ pub fn step(job: &Job, event: Event, now: Timestamp) -> Result<Job, Rejected> {
             }
             State::Queued => Ok(Job {
                 run_lease: Some(run_lease),
-                lease_until: Some(now + ACKNOWLEDGE_WITHIN),
+                lease_until: Some(lease::claimed(now)),
                 run_started_at: Some(now),
                 attempt: job.attempt + 1,
                 ..job.becomes(State::Leased, now)
@@ -323,7 +319,7 @@ pub fn step(job: &Job, event: Event, now: Timestamp) -> Result<Job, Rejected> {
             match job.state {
                 State::Parked if job.cancel_requested => refused,
                 State::Leased | State::Parked => {
-                    Ok(Job { lease_until: Some(now + LEASE), ..job.becomes(State::Running, now) })
+                    Ok(Job { lease_until: Some(lease::heard(now)), ..job.becomes(State::Running, now) })
                 }
                 State::Running => Ok(job.clone()),
                 _ => refused,
@@ -342,16 +338,14 @@ pub fn step(job: &Job, event: Event, now: Timestamp) -> Result<Job, Rejected> {
         Event::Heartbeat(lease) => {
             job.holds(lease)?;
             match job.state {
-                State::Running => Ok(Job { lease_until: Some(now + LEASE), ..job.clone() }),
+                State::Running => Ok(Job { lease_until: Some(lease::heard(now)), ..job.clone() }),
                 _ => refused,
             }
         }
-        Event::LeaseExpired => match (job.state, job.lease_until) {
-            (State::Leased | State::Running, Some(until)) if until > now => Err(Rejected::NotYet),
-            (State::Leased | State::Running, _) if job.cancel_requested => {
-                Ok(job.becomes(State::Cancelled, now))
-            }
-            (State::Leased | State::Running, _) => Ok(job.becomes(State::Parked, now)),
+        Event::LeaseExpired => match job.state {
+            State::Leased | State::Running if !lease::is_over(job.lease_until, now) => Err(Rejected::NotYet),
+            State::Leased | State::Running if job.cancel_requested => Ok(job.becomes(State::Cancelled, now)),
+            State::Leased | State::Running => Ok(job.becomes(State::Parked, now)),
             _ => refused,
         },
         Event::AgentBack => match job.state {

@@ -236,6 +236,18 @@ pub enum Event {
     ProvenAbsentOnceMore,
 }
 
+impl From<job::Event> for Event {
+    fn from(event: job::Event) -> Self {
+        Self::Job(event)
+    }
+}
+
+impl From<publish::Event> for Event {
+    fn from(event: publish::Event) -> Self {
+        Self::Intent(event)
+    }
+}
+
 /// What follows from a decision, beyond the new states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -398,6 +410,8 @@ fn step_job(publication: &Publication, event: job::Event, now: Timestamp) -> Res
             may_go_on(intent)?;
             Ok((job::step(job, event, now)?, intent.clone(), Vec::new()))
         }
+        // A run that holds a permit was taken: it cannot be offered again (I7).
+        job::Event::Refuse(_) if armed => Err(job::Rejected::State(job.state).into()),
         // A lost agent, or one that is back without its run: the permit's deadline or the journal decides first.
         job::Event::AgentBack if intent.state == publish::State::Armed => {
             Ok((job::step(job, job::Event::BecomeUncertain, now)?, intent.clone(), Vec::new()))
@@ -497,3 +511,5 @@ fn step_intent(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{
     AccountId, ContentHash, IntentId, PermitId, PostingId, RunLease, SessionEpoch, Version, WorkspaceId,
 };
+use crate::invariant;
 use crate::time::Timestamp;
 
 /// Life of a permit: the click must be sent within it.
@@ -276,6 +277,16 @@ impl Intent {
 
 /// Decides what `event` makes of `intent`. The version is left as it is: the store counts it.
 pub fn step(intent: &Intent, event: Event, now: Timestamp) -> Result<Intent, Rejected> {
+    if !cfg!(debug_assertions) {
+        return decide(intent, event, now);
+    }
+    let after = decide(intent, event.clone(), now)?;
+    // I4, I5, I6 at the place that must keep them.
+    debug_assert_eq!(invariant::check_step(intent, &event, &after), Ok(()));
+    Ok(after)
+}
+
+fn decide(intent: &Intent, event: Event, now: Timestamp) -> Result<Intent, Rejected> {
     let refused = Err(Rejected::State(intent.state));
     match event {
         Event::Prepared { run_lease: _, baseline, fingerprint } => match intent.state {

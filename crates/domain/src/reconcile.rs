@@ -1,8 +1,9 @@
 //! What a look at the account's own listings says about an uncertain publication.
 //!
 //! A look is read-only. It is *clean* when the page was whole, the account signed in, and a listing known from the
-//! baseline was seen (positive control); an account without any earlier listing has no control and each whole look
-//! counts. Absence is concluded from several clean looks over the visibility horizon only.
+//! baseline was seen (positive control). Absence is concluded from several clean looks over the visibility horizon only. An
+//! account without any earlier listing has no control, so that its looks can find the listing and never prove its absence:
+//! then a person is asked.
 
 use std::time::Duration;
 
@@ -121,8 +122,18 @@ pub struct LookRecord {
     pub verdict: String,
 }
 
-/// Decides on one look. The event is to be applied to the intent; the delay, if any, is until the next look.
-pub fn judge(intent: &Intent, look: &Look, schedule: &Schedule, now: Timestamp) -> (Event, Option<Duration>) {
+/// Decides on one look, which was taken by a run that began at `begun` and is reported at `now`. The event is to be applied
+/// to the intent; the delay, if any, is until the next look.
+///
+/// Reports may come late: an agent may have been away for days with a look in its pocket. When the look was taken is
+/// therefore known to lie between `begun` and `now` only, and absence counts the shortest span that this allows.
+pub fn judge(
+    intent: &Intent,
+    look: &Look,
+    schedule: &Schedule,
+    begun: Timestamp,
+    now: Timestamp,
+) -> (Event, Option<Duration>) {
     let fresh: Vec<&SeenItem> =
         look.items.iter().filter(|item| !intent.baseline.contains(&item.item_id)).collect();
     match fresh.as_slice() {
@@ -134,14 +145,15 @@ pub fn judge(intent: &Intent, look: &Look, schedule: &Schedule, now: Timestamp) 
             }),
             None,
         ),
-        [only] => (
+        [only] if look.whole => (
             Event::AskPerson(format!(
                 "one new listing ({}) appeared, but its title or price is not this posting's",
                 only.url
             )),
             None,
         ),
-        [] => nothing_new(intent, look, schedule, now),
+        // A listing that is not ours beside a part of the list that was not read: ours may be there.
+        [] | [_] => nothing_new(intent, look, schedule, begun, now),
         several => (
             Event::FoundSeveral(format!("{} new listings appeared where one was expected", several.len())),
             None,
@@ -181,10 +193,10 @@ fn nothing_new(
     intent: &Intent,
     look: &Look,
     schedule: &Schedule,
+    begun: Timestamp,
     now: Timestamp,
 ) -> (Event, Option<Duration>) {
-    let control =
-        intent.baseline.is_empty() || look.items.iter().any(|item| intent.baseline.contains(&item.item_id));
+    let control = look.items.iter().any(|item| intent.baseline.contains(&item.item_id));
     let clean = look.whole && control;
     let before = intent.looks;
     let looks = Looks {
@@ -192,7 +204,7 @@ fn nothing_new(
         clean: before.clean + u32::from(clean),
         first_clean_at: before.first_clean_at.or(clean.then_some(now)),
     };
-    let spanned = looks.first_clean_at.is_some_and(|first| now.since(first) >= schedule.horizon);
+    let spanned = looks.first_clean_at.is_some_and(|first| begun.since(first) >= schedule.horizon);
     if clean && looks.clean >= CLEAN_LOOKS && spanned {
         return (Event::ProvenAbsent, None);
     }
@@ -200,6 +212,12 @@ fn nothing_new(
         Some(delay) => (Event::LookedAgain(looks), Some(delay)),
         // The schedule is over without enough clean looks: go on (daily) while looks come out clean, else ask.
         None if clean => (Event::LookedAgain(looks), Some(schedule.horizon)),
+        None if intent.baseline.is_empty() => (
+            Event::AskPerson(String::from(
+                "the account had no listing before, so an empty list cannot be told from one that was not shown",
+            )),
+            None,
+        ),
         None => (
             Event::AskPerson(String::from(
                 "the account's own listings could not be read well enough to decide",
@@ -258,17 +276,56 @@ mod tests {
     fn one_matching_new_listing_confirms_and_two_are_a_duplicate() {
         let intent = unknown(&["1"]);
         let look = Look { items: vec![seen("1", false), seen("2", true)], whole: true, ..Look::default() };
-        assert!(matches!(judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH).0, Event::Found(_)));
+        assert!(matches!(
+            judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH, Timestamp::EPOCH).0,
+            Event::Found(_)
+        ));
         let look = Look { items: vec![seen("2", true), seen("3", true)], whole: true, ..Look::default() };
         assert!(matches!(
-            judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH).0,
+            judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH, Timestamp::EPOCH).0,
             Event::FoundSeveral(_)
         ));
         let look = Look { items: vec![seen("2", false)], whole: true, ..Look::default() };
         assert!(matches!(
-            judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH).0,
+            judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH, Timestamp::EPOCH).0,
             Event::AskPerson(_)
         ));
+    }
+
+    #[test]
+    fn a_strange_listing_on_a_page_that_was_not_read_to_its_end_says_nothing() {
+        let (intent, now) = (unknown(&["1"]), Timestamp::EPOCH);
+        let items = vec![seen("1", false), seen("2", false)];
+        let part = Look { items: items.clone(), ..Look::default() };
+        let (event, next) = judge(&intent, &part, &Schedule::default(), now, now);
+        assert!(matches!(event, Event::LookedAgain(looks) if looks.clean == 0) && next.is_some());
+        let whole = Look { items, whole: true, ..Look::default() };
+        assert!(matches!(judge(&intent, &whole, &Schedule::default(), now, now).0, Event::AskPerson(_)));
+    }
+
+    #[test]
+    fn a_look_that_is_reported_late_counts_from_its_beginning() {
+        let mut intent = unknown(&["1"]);
+        intent.looks = Looks { taken: 2, clean: 2, first_clean_at: Some(Timestamp::EPOCH) };
+        let look = Look { items: vec![seen("1", false)], whole: true, ..Look::default() };
+        let now = Timestamp::EPOCH + HORIZON;
+        let late = judge(&intent, &look, &Schedule::default(), Timestamp::EPOCH, now).0;
+        assert!(matches!(late, Event::LookedAgain(_)), "it was taken a day ago");
+        assert_eq!(judge(&intent, &look, &Schedule::default(), now, now).0, Event::ProvenAbsent);
+    }
+
+    #[test]
+    fn an_account_without_listings_proves_nothing_absent() {
+        let mut intent = unknown(&[]);
+        let mut now = Timestamp::EPOCH;
+        let look = Look { whole: true, ..Look::default() };
+        for _ in 0..SCHEDULE.len() {
+            now = now + HORIZON;
+            let event = judge(&intent, &look, &Schedule::default(), now, now).0;
+            assert_ne!(event, Event::ProvenAbsent);
+            intent = step(&intent, event, now).expect("taken");
+        }
+        assert_eq!(intent.state, State::NeedsHuman);
     }
 
     #[test]
@@ -293,7 +350,7 @@ mod tests {
                 if whole && control {
                     clean_at.push(now);
                 }
-                let (event, _) = judge(&intent, &Look { items, whole, ..Look::default() }, &Schedule::default(), now);
+                let (event, _) = judge(&intent, &Look { items, whole, ..Look::default() }, &Schedule::default(), now, now);
                 intent = step(&intent, event, now).expect("an unknown intent takes every judgement");
                 if intent.state == State::Absent {
                     prop_assert!(clean_at.len() >= 3);

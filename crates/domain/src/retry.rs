@@ -96,7 +96,7 @@ mod tests {
             let last = decide(class, MAX_ATTEMPTS, 0.5);
             match (expected, class) {
                 (Verdict::RetryAfter(_), Class::NotYet) => {
-                    assert_eq!(last, Verdict::RetryAfter(Duration::ZERO))
+                    assert_eq!(last, Verdict::RetryAfter(Duration::ZERO));
                 }
                 (Verdict::RetryAfter(_), _) => assert_eq!(last, Verdict::GiveUp, "{class:?}"),
                 (same, _) => assert_eq!(last, same, "{class:?}"),

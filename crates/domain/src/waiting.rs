@@ -81,13 +81,11 @@ pub fn at_first(agent: Option<&Agent>, unsettled: Option<PostingId>, now: Timest
     if let Some(gone) = gone(agent, now) {
         return gone;
     }
-    match unsettled {
-        Some(other) => unsettled_by(other),
-        None => {
-            let name = agent.map_or("", |agent| agent.name.as_str());
-            Wait::new("turn", format!("its turn on the agent {name:?}"))
-        }
+    if let Some(other) = unsettled {
+        return unsettled_by(other);
     }
+    let name = agent.map_or("", |agent| agent.name.as_str());
+    Wait::new("turn", format!("its turn on the agent {name:?}"))
 }
 
 fn unsettled_by(other: PostingId) -> Wait {

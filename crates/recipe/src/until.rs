@@ -18,8 +18,10 @@ const TIME: &str =
     r"(?:(?:,|\sat|\sa las|\sà|\sum)?\s*(?<hour>\d{1,2})[:h.](?<minute>\d{2})\s*(?<half>[ap]\.?m\.?)?)?";
 
 static ISO: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(&format!(r"(?i)\b{AHEAD}\b[^!?]{{0,40}}?\b(?<year>\d{{4}})-(?<month>\d{{2}})-(?<day>\d{{2}})(?:T|{TIME}|)(?:{TIME})"))
-        .ok()
+    Regex::new(&format!(
+        r"(?i)\b{AHEAD}\b[^!?]{{0,40}}?\b(?<year>\d{{4}})-(?<month>\d{{2}})-(?<day>\d{{2}})T?{TIME}"
+    ))
+    .ok()
 });
 static DAY_FIRST: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(&format!(
@@ -96,7 +98,7 @@ fn date(found: &Captures<'_>) -> Option<Until> {
         Some(name) => {
             let name = name.as_str().to_lowercase();
             let fits = |prefixes: &&[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-            u32::try_from(MONTHS.iter().position(|prefixes| fits(prefixes))?).ok()? + 1
+            u32::try_from(MONTHS.iter().position(fits)?).ok()? + 1
         }
         None => number("month")?,
     };

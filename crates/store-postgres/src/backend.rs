@@ -28,6 +28,9 @@ pub(crate) type Conn = PgConnection;
 /// The migrations of this engine.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
+/// Longest wait for the whole of one piece of work. The server ends a statement after 30 s by itself: if it says nothing
+/// for longer, the connection leads nowhere any more, and nobody would ever tell.
+const ANSWER_WITHIN: Duration = Duration::from_secs(40);
 /// How long [`Store::close`] waits for the tasks.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -61,6 +64,25 @@ pub(crate) struct Queues {
     pub(crate) runs: Counter<(AgentId, JobId), Option<FoundRun>>,
 }
 
+/// What the server made of `work`; none when it said nothing.
+pub(crate) async fn answered<T>(work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(ANSWER_WITHIN, work).await.ok()
+}
+
+/// The error for a connection that leads nowhere; it is not used again. Whether its transaction was committed is not known.
+fn silent(mut conn: PoolConnection<Postgres>) -> Error {
+    conn.close_on_drop();
+    let seconds = ANSWER_WITHIN.as_secs();
+    Error::Unavailable(
+        format!("the database said nothing for {seconds} s; the connection is given up").into(),
+    )
+}
+
+/// The error of those whose question or write was under way on a connection that was given up.
+pub(crate) fn unanswered() -> Error {
+    Error::Unavailable("the database did not answer; what became of the call is not known".into())
+}
+
 impl Backend {
     async fn connection(&self) -> Result<PoolConnection<Postgres>, Error> {
         self.pool.acquire().await.map_err(translate)
@@ -72,7 +94,10 @@ impl Backend {
         work: impl AsyncFnOnce(&mut Conn) -> Result<T, Fault>,
     ) -> Result<T, Error> {
         let mut conn = self.connection().await?;
-        work(&mut conn).await.map_err(|fault| fault.0)
+        match answered(work(&mut conn)).await {
+            Some(done) => done.map_err(|fault| fault.0),
+            None => Err(silent(conn)),
+        }
     }
 
     /// Runs `work` on a connection; all statements see one commit.
@@ -81,11 +106,19 @@ impl Backend {
         work: impl AsyncFnOnce(&mut Conn) -> Result<T, Fault>,
     ) -> Result<T, Error> {
         let mut conn = self.connection().await?;
-        let mut tx =
-            conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(translate)?;
-        let seen = work(&mut tx).await.map_err(|fault| fault.0)?;
-        tx.rollback().await.map_err(translate)?;
-        Ok(seen)
+        let looked = answered(async {
+            let mut tx = conn
+                .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                .await
+                .map_err(translate)?;
+            let seen = work(&mut tx).await.map_err(|fault| fault.0)?;
+            tx.rollback().await.map_err(translate)?;
+            Ok(seen)
+        });
+        match looked.await {
+            Some(seen) => seen,
+            None => Err(silent(conn)),
+        }
     }
 
     /// Runs `work` in a transaction and returns after its commit. A caller that goes away before leaves it undone.
@@ -94,19 +127,29 @@ impl Backend {
         T: Send + 'static,
         F: for<'c> FnOnce(Tx<'c>) -> BoxFuture<'c, Result<T, Fault>> + Send + 'static,
     {
-        let mut tx = self.pool.begin().await.map_err(translate)?;
+        let mut conn = self.connection().await?;
         let mut hints = Vec::new();
-        match work(Tx { conn: &mut tx, hints: &mut hints }).await {
-            Ok(value) => {
-                // Whatever fails here: whether the transaction was committed is not known.
-                tx.commit().await.map_err(|error| Error::Unavailable(Box::new(error)))?;
+        let written = answered(async {
+            let mut tx = conn.begin().await.map_err(translate)?;
+            match work(Tx { conn: &mut tx, hints: &mut hints }).await {
+                Ok(value) => {
+                    // Whatever fails here: whether the transaction was committed is not known.
+                    tx.commit().await.map_err(|error| Error::Unavailable(Box::new(error)))?;
+                    Ok(value)
+                }
+                Err(fault) => {
+                    tx.rollback().await.map_err(translate)?;
+                    Err(fault.0)
+                }
+            }
+        });
+        match written.await {
+            Some(Ok(value)) => {
                 self.telling.tell(hints);
                 Ok(value)
             }
-            Err(fault) => {
-                tx.rollback().await.map_err(translate)?;
-                Err(fault.0)
-            }
+            Some(Err(error)) => Err(error),
+            None => Err(silent(conn)),
         }
     }
 
@@ -126,7 +169,7 @@ impl Backend {
         let (reply, answer) = oneshot::channel();
         queues.writes.send(Ask { write, now, reply }).await.map_err(|_| closed())?;
         drop(queues);
-        answer.await.map_err(|_| closed())?
+        answer.await.map_err(|_| unanswered())?
     }
 
     pub(crate) fn queues(&self) -> Option<Queues> {

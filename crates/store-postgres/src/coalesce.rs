@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, oneshot};
 use tradepost_store::Error;
 
+use crate::backend::{answered, unanswered};
 use crate::line::Line;
 use crate::shared::Fault;
 
@@ -34,7 +35,7 @@ pub(crate) async fn ask<K, V>(counter: Option<Counter<K, V>>, keys: Vec<K>) -> R
     }
     let (reply, answer) = oneshot::channel();
     counter.ok_or_else(closed)?.send(Question { keys, reply }).await.map_err(|_| closed())?;
-    answer.await.map_err(|_| closed())?
+    answer.await.map_err(|_| unanswered())?
 }
 
 /// Serves the queue until its last sender is gone.
@@ -82,12 +83,16 @@ pub(crate) async fn serve<K, V>(
 
 /// Once more on a fresh connection when the first try lost it: a read can be repeated.
 async fn read<K, V>(line: &mut Line, keys: &[K], load: Load<K, V>) -> Result<Vec<V>, Error> {
-    let first = load(line.get().await?, keys).await;
+    let first = answered(load(line.get().await?, keys)).await;
     match first {
-        Err(Fault(Error::Unavailable(_))) => {
+        Some(Err(Fault(Error::Unavailable(_)))) => {
             line.drop_connection();
             load(line.get().await?, keys).await.map_err(|fault| fault.0)
         }
-        first => first.map_err(|fault| fault.0),
+        Some(first) => first.map_err(|fault| fault.0),
+        None => {
+            line.drop_connection();
+            Err(unanswered())
+        }
     }
 }

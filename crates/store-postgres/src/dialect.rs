@@ -274,7 +274,7 @@ pub(crate) async fn insert_steps(
 /// The newest run lease given out.
 pub(crate) async fn newest_lease(conn: &mut Conn) -> Result<RunLease, Fault> {
     let newest = sqlx::query_scalar!(
-        r#"SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS "value!" FROM run_leases"#
+        r#"SELECT coalesce(pg_sequence_last_value(CAST('run_leases' AS regclass)), 0) AS "value!""#
     )
     .fetch_one(&mut *conn)
     .await?;
@@ -283,8 +283,25 @@ pub(crate) async fn newest_lease(conn: &mut Conn) -> Result<RunLease, Fault> {
 
 /// Later run leases are greater than `above`.
 pub(crate) async fn raise_leases(conn: &mut Conn, above: RunLease) -> Result<(), Fault> {
-    sqlx::query_scalar!("SELECT setval('run_leases', greatest($1, last_value)) FROM run_leases", above.0)
-        .fetch_one(&mut *conn)
-        .await?;
+    sqlx::query_scalar!(
+        "SELECT setval('run_leases', greatest($1, pg_sequence_last_value(CAST('run_leases' AS regclass))))",
+        above.0
+    )
+    .fetch_one(&mut *conn)
+    .await?;
     Ok(())
+}
+
+/// Deletes the oldest step reports, at most `limit`; returns how many. By their places in the table: any other way reads the
+/// table as soon as the planner takes the unknown limit for a tenth of it.
+pub(crate) async fn forget_steps(conn: &mut Conn, before: Time, limit: i64) -> Result<u64, Fault> {
+    let forgotten = sqlx::query!(
+        "DELETE FROM run_steps WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM run_steps WHERE stored_at < $1 ORDER BY stored_at LIMIT $2 FOR UPDATE))",
+        before as Time,
+        limit,
+    )
+    .execute(conn)
+    .await?;
+    Ok(forgotten.rows_affected())
 }

@@ -20,7 +20,7 @@ use tradepost_domain::time::Timestamp;
 use tradepost_store::{Change, Error, Hint, RunSteps};
 use uuid::Uuid;
 
-use crate::backend::Telling;
+use crate::backend::{Telling, answered};
 use crate::bulk;
 use crate::error::translate;
 use crate::line::Line;
@@ -83,11 +83,15 @@ pub(crate) async fn serve(
         drop(receiver);
         asks.retain(|ask| !ask.reply.is_closed());
         for group in apart(asks) {
-            // A panic must not take the lane with it: all later writes would wait for ever.
-            if AssertUnwindSafe(commit_group(&mut line, group, &telling)).catch_unwind().await.is_err() {
-                tracing::error!("a write panicked");
-                line.drop_connection();
-            }
+            // Neither a panic nor a connection that says nothing may take the lane with it: all later writes would wait for ever.
+            let committed = AssertUnwindSafe(commit_group(&mut line, group, &telling)).catch_unwind();
+            let why = match answered(committed).await {
+                Some(Ok(())) => continue,
+                Some(Err(_)) => "a write panicked",
+                None => "the database said nothing for too long; the connection for writes is made anew",
+            };
+            tracing::error!("{why}");
+            line.drop_connection();
         }
     }
 }
@@ -133,8 +137,18 @@ async fn commit_group(line: &mut Line, mut group: Vec<Ask>, telling: &Telling) {
             }
         }
     }
+    let mut away = None;
     for Ask { write, now, reply } in group {
-        let written = alone(line, write, now, telling).await;
+        // A database that is away is waited for once, not by each.
+        let written = match &away {
+            Some(text) => Err(Error::Unavailable(String::clone(text).into())),
+            None => alone(line, write, now, telling).await,
+        };
+        if let Err(error) = &written
+            && line.is_away()
+        {
+            away = Some(error.to_string());
+        }
         drop(reply.send(written));
     }
 }

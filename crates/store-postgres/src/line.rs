@@ -18,19 +18,23 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Line {
     options: PgConnectOptions,
     conn: Option<PgConnection>,
+    is_away: bool,
 }
 
 impl Line {
     /// Not connected yet.
     pub(crate) fn new(options: PgConnectOptions) -> Self {
-        Self { options, conn: None }
+        Self { options, conn: None, is_away: false }
     }
 
     /// The connection; waits for a database that is being restarted.
     pub(crate) async fn get(&mut self) -> Result<&mut PgConnection, Error> {
-        let conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => self.connect().await?,
+        let conn = if let Some(conn) = self.conn.take() {
+            conn
+        } else {
+            let tried = self.connect().await;
+            self.is_away = tried.is_err();
+            tried?
         };
         Ok(self.conn.insert(conn))
     }
@@ -49,6 +53,11 @@ impl Line {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Whether the last try to connect failed.
+    pub(crate) fn is_away(&self) -> bool {
+        self.is_away
     }
 
     /// The connection is not used again: after an error of which it may be the cause.

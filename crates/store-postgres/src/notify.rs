@@ -42,8 +42,8 @@ pub(crate) async fn send(pool: PgPool, own: ControllerId, mut queue: mpsc::Recei
             CHANNEL,
             &payloads
         )
-        .execute(&pool)
-        .await;
+        .execute(&pool);
+        let sent = tokio::time::timeout(PING, sent).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         if let Err(error) = sent {
             tracing::warn!(error = %error, "hints to other controllers were lost; their sweeps make up for it");
         }

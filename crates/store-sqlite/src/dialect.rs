@@ -290,3 +290,16 @@ pub(crate) async fn raise_leases(conn: &mut Conn, above: RunLease) -> Result<(),
         .await?;
     Ok(())
 }
+
+/// Deletes the oldest step reports, at most `limit`; returns how many.
+pub(crate) async fn forget_steps(conn: &mut Conn, before: Time, limit: i64) -> Result<u64, Fault> {
+    let forgotten = sqlx::query!(
+        "DELETE FROM run_steps WHERE (job_id, run_lease, seq) IN (
+             SELECT job_id, run_lease, seq FROM run_steps WHERE stored_at < $1 ORDER BY stored_at LIMIT $2)",
+        before,
+        limit,
+    )
+    .execute(conn)
+    .await?;
+    Ok(forgotten.rows_affected())
+}

@@ -98,6 +98,26 @@ impl Events for Backend {
         .await
     }
 
+    async fn first_event(&self, workspace: WorkspaceId) -> Result<i64, Error> {
+        self.read(async |conn| {
+            // The newest first: a reader must not be told of a gap because of an event between the two statements.
+            let newest = sqlx::query_scalar!(
+                r#"SELECT event_seq AS "seq!: i64" FROM workspaces WHERE id = $1"#,
+                workspace.0,
+            )
+            .fetch_optional(&mut *conn)
+            .await?;
+            let oldest = sqlx::query_scalar!(
+                r#"SELECT seq AS "seq!" FROM events WHERE workspace_id = $1 ORDER BY seq LIMIT 1"#,
+                workspace.0,
+            )
+            .fetch_optional(&mut *conn)
+            .await?;
+            Ok(oldest.unwrap_or(newest.unwrap_or(0) + 1))
+        })
+        .await
+    }
+
     async fn last_event(&self, workspace: WorkspaceId) -> Result<i64, Error> {
         self.read(async |conn| {
             let seq = sqlx::query_scalar!(

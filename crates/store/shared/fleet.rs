@@ -38,6 +38,10 @@ impl Fleets for Backend {
         self.snapshot(async |conn| fleet(conn).await).await
     }
 
+    async fn newest_numbers(&self) -> Result<(FleetEpoch, RunLease), Error> {
+        self.read(async |conn| Ok((newest_epoch(conn).await?, dialect::newest_lease(conn).await?))).await
+    }
+
     async fn begin_fleet_epoch(&self, new: NewFleetEpoch, now: Timestamp) -> Result<Fleet, Error> {
         self.write(move |tx| Box::pin(begin(tx, new, now))).await
     }
@@ -123,7 +127,7 @@ impl Fleets for Backend {
                        JOIN postings p ON p.account_id = a.id AND p.state IN ('queued', 'running', 'needs_human')
                        JOIN intents i ON i.id = p.intent_id
                    WHERE a.agent_id = $1 AND (a.id = $2 OR $2 IS NULL) AND i.state IN ('preparing', 'prepared')
-                     AND i.created_at < $3 AND i.id > $4
+                     AND i.created_at <= $3 AND i.id > $4
                    ORDER BY i.id LIMIT $5"#,
                 agent.0,
                 account.map(|account| account.0),
@@ -145,15 +149,18 @@ impl Fleets for Backend {
         &self,
         epoch: FleetEpoch,
         agent: Option<AgentId>,
+        report_by: Timestamp,
         limit: u32,
     ) -> Result<Vec<Intent>, Error> {
         self.read(async |conn| {
             intents!(
                 "JOIN postings p ON p.id = i.posting_id JOIN jobs j ON j.id = p.job_id
-                 WHERE i.state = 'armed' AND i.permit_run_lease < $1 AND (j.agent_id = $2 OR $2 IS NULL)
-                 ORDER BY i.report_by LIMIT $3",
+                                  WHERE i.state = 'armed' AND i.report_by <= $3 AND i.permit_run_lease < $1
+                   AND (j.agent_id = $2 OR $2 IS NULL)
+                 ORDER BY i.report_by LIMIT $4",
                 epoch.first_number(),
                 agent.map(|agent| agent.0),
+                Time(report_by),
                 i64::from(limit)
             )
             .fetch_all(&mut *conn)
@@ -168,27 +175,49 @@ impl Fleets for Backend {
 
 /// The newest life.
 pub(super) async fn newest_epoch(conn: &mut Conn) -> Result<FleetEpoch, Fault> {
-    let newest =
-        sqlx::query_scalar!(r#"SELECT epoch AS "epoch!" FROM fleet_epochs ORDER BY epoch DESC LIMIT 1"#)
-            .fetch_one(&mut *conn)
-            .await?;
+    let newest = sqlx::query_scalar!(r#"SELECT max(epoch) AS "epoch!: i64" FROM fleet_epochs"#)
+        .fetch_one(&mut *conn)
+        .await?;
     Ok(FleetEpoch(newest))
 }
 
 async fn fleet(conn: &mut Conn) -> Result<Fleet, Fault> {
     let database =
-        sqlx::query_scalar!(r#"SELECT database_id AS "id!: Uuid" FROM fleet"#).fetch_one(&mut *conn).await?;
-    let events = sqlx::query_scalar!(
-        r#"SELECT CAST(coalesce(sum(event_seq), 0) AS bigint) AS "events!: i64" FROM workspaces"#
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+        sqlx::query_scalar!(r#"SELECT database_id AS "id!: Uuid" FROM fleet WHERE name = 'fleet'"#)
+            .fetch_one(&mut *conn)
+            .await?;
+    let events = feeds(conn).await?.into_iter().map(|feed| feed.event_seq).sum();
     Ok(Fleet {
         database: DatabaseId(database),
         epoch: newest_epoch(conn).await?,
         run_lease: dialect::newest_lease(conn).await?,
         events,
     })
+}
+
+struct FeedRow {
+    id: Uuid,
+    event_seq: i64,
+}
+
+/// Every workspace with the newest place of its feed, page by page.
+async fn feeds(conn: &mut Conn) -> Result<Vec<FeedRow>, Fault> {
+    let mut feeds: Vec<FeedRow> = Vec::new();
+    loop {
+        let after = feeds.last().map_or(Uuid::nil(), |feed| feed.id);
+        let page = sqlx::query_as!(
+            FeedRow,
+            r#"SELECT id AS "id!: Uuid", event_seq AS "event_seq!" FROM workspaces
+               WHERE id > $1 ORDER BY id LIMIT 1000"#,
+            after,
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        if page.is_empty() {
+            return Ok(feeds);
+        }
+        feeds.extend(page);
+    }
 }
 
 async fn begin(mut tx: Tx<'_>, new: NewFleetEpoch, now: Timestamp) -> Result<Fleet, Fault> {
@@ -207,17 +236,26 @@ async fn begin(mut tx: Tx<'_>, new: NewFleetEpoch, now: Timestamp) -> Result<Fle
     .await?;
     dialect::raise_leases(tx.conn, RunLease(epoch.first_number())).await?;
     if new.agent.is_none() {
-        sqlx::query!("UPDATE agents SET session_epoch = $1 WHERE session_epoch < $1", epoch.first_number(),)
-            .execute(&mut *tx.conn)
-            .await?;
+        // All of them, along their key from its beginning.
+        sqlx::query!(
+            "UPDATE agents SET session_epoch = $1 WHERE id > $2 AND session_epoch < $1",
+            epoch.first_number(),
+            Uuid::nil(),
+        )
+        .execute(&mut *tx.conn)
+        .await?;
     }
-    let concerned = sqlx::query_scalar!(
-        r#"SELECT w.id AS "id!: Uuid" FROM workspaces w
-           WHERE w.id = (SELECT a.workspace_id FROM agents a WHERE a.id = $1) OR $1 IS NULL"#,
-        new.agent.map(|agent| agent.0),
-    )
-    .fetch_all(&mut *tx.conn)
-    .await?;
+    let concerned: Vec<Uuid> = match new.agent {
+        None => feeds(tx.conn).await?.into_iter().map(|feed| feed.id).collect(),
+        Some(agent) => {
+            sqlx::query_scalar!(
+                r#"SELECT workspace_id AS "workspace_id!: Uuid" FROM agents WHERE id = $1"#,
+                agent.0
+            )
+            .fetch_all(&mut *tx.conn)
+            .await?
+        }
+    };
     let told = concerned.into_iter().map(|workspace| NewEvent {
         workspace: WorkspaceId(workspace),
         kind: Kind::FleetRestored,

@@ -30,6 +30,7 @@ mod looks;
 mod pacing;
 mod page;
 pub(crate) mod photos;
+mod retention;
 pub(crate) mod rows;
 pub(crate) mod runs;
 pub(crate) mod steps;

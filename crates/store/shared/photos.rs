@@ -157,10 +157,10 @@ async fn find(conn: &mut Conn, workspace: WorkspaceId, id: PhotoId) -> Result<Op
         .transpose()
 }
 
-/// Stores a content once.
+/// Stores a content once. One that is there is held, so that it is not let go before something refers to it.
 pub(super) async fn insert_blob(conn: &mut Conn, hash: ContentHash, content: Vec<u8>) -> Result<(), Fault> {
     sqlx::query!(
-        "INSERT INTO blobs (sha256, content) VALUES ($1, $2) ON CONFLICT (sha256) DO NOTHING",
+        "INSERT INTO blobs (sha256, content) VALUES ($1, $2) ON CONFLICT (sha256) DO UPDATE SET sha256 = excluded.sha256",
         &hash.0[..],
         content,
     )

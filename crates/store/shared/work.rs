@@ -300,7 +300,15 @@ impl Work for Backend {
         self.read(async |conn| {
             let rows = sqlx::query_as!(
                 StateCount,
-                r#"SELECT state AS "state!", count(*) AS "jobs!: i64" FROM jobs GROUP BY state"#
+                r#"SELECT 'queued' AS "state!", count(*) AS "jobs!: i64" FROM jobs WHERE state = 'queued'
+                   UNION ALL SELECT 'leased', count(*) FROM jobs WHERE state = 'leased' AND state IN ('leased', 'running')
+                   UNION ALL SELECT 'running', count(*) FROM jobs WHERE state = 'running' AND state IN ('leased', 'running')
+                   UNION ALL SELECT 'parked', count(*) FROM jobs
+                       WHERE state = 'parked' AND state IN ('leased', 'running', 'parked')
+                   UNION ALL SELECT 'needs_human', count(*) FROM jobs
+                       WHERE state = 'needs_human' AND state IN ('needs_human', 'uncertain')
+                   UNION ALL SELECT 'uncertain', count(*) FROM jobs
+                       WHERE state = 'uncertain' AND state IN ('needs_human', 'uncertain')"#
             )
             .fetch_all(&mut *conn)
             .await?;

@@ -20,6 +20,9 @@ pub trait Events: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Event>, Error>;
 
+    /// The oldest place that is kept; one more than the newest when none is.
+    async fn first_event(&self, workspace: WorkspaceId) -> Result<i64, Error>;
+
     /// The newest place; 0 before the first event.
     async fn last_event(&self, workspace: WorkspaceId) -> Result<i64, Error>;
 }

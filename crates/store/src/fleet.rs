@@ -35,8 +35,11 @@ pub struct Owed {
 /// The lives of the database, and what agents tell when one begins.
 #[async_trait]
 pub trait Fleets: Send + Sync {
-    /// How far the database has come.
+    /// How far the database has come. Reads every workspace's row.
     async fn fleet(&self) -> Result<Fleet, Error>;
+
+    /// The present life, and the newest run lease given out.
+    async fn newest_numbers(&self) -> Result<(FleetEpoch, RunLease), Error>;
 
     /// Begins a new life: raises the run leases above every earlier one and has the agents concerned recount. When all are
     /// concerned, their stream numbers are raised too, and each workspace's feed tells of it; else that agent's one.
@@ -51,7 +54,7 @@ pub trait Fleets: Send + Sync {
     /// The agent has told what its journal holds, for lives up to `epoch`.
     async fn record_recount(&self, agent: AgentId, epoch: FleetEpoch) -> Result<(), Error>;
 
-    /// Intents of accounts bound to the agent, or of the one account, that were made before `before` and wait for their
+    /// Intents of accounts bound to the agent, or of the one account, that were not made later than `before` and wait for their
     /// permit, after the intent `after` in the order of ids, at most `limit`.
     async fn list_unarmed_intents(
         &self,
@@ -62,11 +65,13 @@ pub trait Fleets: Send + Sync {
         limit: u32,
     ) -> Result<Vec<(IntentId, WorkspaceId, PostingId)>, Error>;
 
-    /// Armed intents whose permit was given in an earlier life than `epoch`, at most `limit`; of the agent's jobs if given.
+    /// Armed intents whose permit was given in an earlier life than `epoch` and whose report is due at `report_by` at the
+    /// latest, at most `limit`; of the agent's jobs if given.
     async fn list_armed_before(
         &self,
         epoch: FleetEpoch,
         agent: Option<AgentId>,
+        report_by: Timestamp,
         limit: u32,
     ) -> Result<Vec<Intent>, Error>;
 }

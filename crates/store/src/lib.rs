@@ -25,6 +25,7 @@ mod looks;
 pub mod model;
 mod page;
 mod photos;
+mod retention;
 mod wake;
 mod work;
 
@@ -43,6 +44,7 @@ pub use self::listings::Listings;
 pub use self::looks::Looks;
 pub use self::page::{Cursor, PageRequest, Slice};
 pub use self::photos::Photos;
+pub use self::retention::Retention;
 pub use self::wake::{Hint, WakeHints};
 pub use self::work::{
     Change, ChangeLook, ChangeReceipt, Claim, EpochGuard, JobFilter, PostingFilter, RunSteps, Step,
@@ -52,7 +54,19 @@ pub use self::work::{
 /// A whole store.
 #[async_trait]
 pub trait Store:
-    Auth + Accounts + Listings + Photos + Agents + Work + Gather + Looks + Fleets + Evidence + Events + WakeHints
+    Auth
+    + Accounts
+    + Listings
+    + Photos
+    + Agents
+    + Work
+    + Gather
+    + Looks
+    + Fleets
+    + Evidence
+    + Events
+    + Retention
+    + WakeHints
 {
     /// Applies the migrations that are missing; refuses a database written by a newer version.
     async fn migrate(&self) -> Result<(), Error>;

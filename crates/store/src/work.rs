@@ -318,6 +318,6 @@ pub trait Work: Send + Sync {
         posting: PostingId,
     ) -> Result<Option<Receipt>, Error>;
 
-    /// Counts of jobs by state, for metrics.
+    /// Counts of jobs that have not ended, by state, for metrics: those that have are too many to count again and again.
     async fn count_jobs(&self) -> Result<Vec<(job::State, u64)>, Error>;
 }

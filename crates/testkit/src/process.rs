@@ -199,7 +199,7 @@ impl Logs {
         for stream in [Stream::Out, Stream::Err] {
             let path = self.path(name, stream);
             if path.exists() {
-                let free = (1..)
+                let free = (1..=u32::MAX)
                     .map(|number| self.path(&format!("{name}.{number}"), stream))
                     .find(|path| !path.exists());
                 std::fs::rename(&path, free.context("no free name")?)?;

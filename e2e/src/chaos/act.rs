@@ -40,6 +40,8 @@ enum Struck {
     Killed(Victim, usize),
     Stopped(Vec<u32>, Duration),
     Cut(Link, Duration),
+    /// Whoever waits on it has to notice.
+    Frozen,
 }
 
 /// The whole case.
@@ -221,6 +223,10 @@ async fn strike(fault: Fault, world: &mut World) -> Result<Struck> {
             way(link, world)?.set(Way::Cut);
             Struck::Cut(link, span.duration())
         }
+        Fault::Freeze(link) => {
+            way(link, world)?.freeze();
+            Struck::Frozen
+        }
     })
 }
 
@@ -263,7 +269,7 @@ async fn mend(struck: Struck, world: &mut World) -> Result<()> {
             world.system.restart_controller(&mut world.controllers[serving]).await
         }
         Struck::Killed(Victim::Postgres, _) => server(world)?.0.start_again().await,
-        Struck::Killed(Victim::Chrome | Victim::Driver, _) => Ok(()),
+        Struck::Killed(Victim::Chrome | Victim::Driver, _) | Struck::Frozen => Ok(()),
         Struck::Stopped(all, span) => {
             tokio::time::sleep(span).await;
             for pid in all {

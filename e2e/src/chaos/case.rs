@@ -99,6 +99,8 @@ pub enum Fault {
     Stop(Victim, Span),
     /// No connection for a while.
     Cut(Link, Span),
+    /// Nothing passes any more on the connections that there are, and nobody is told; new ones can be made.
+    Freeze(Link),
 }
 
 /// What the site does to the click of the same posting.
@@ -187,14 +189,20 @@ fn faults() -> Vec<Fault> {
         all.extend(victims.into_iter().map(|victim| Fault::Stop(victim, span)));
         all.extend([Link::Agents, Link::People, Link::Database].map(|link| Fault::Cut(link, span)));
     }
+    all.extend([Link::Agents, Link::Database].map(Fault::Freeze));
     all.push(Fault::Stop(Chrome, Span::Minutes));
     all
 }
 
 fn makes_sense(site: Kind, database: Database, point: Point, fault: Fault) -> bool {
     use Victim::{Chrome, Controller, Driver, Postgres};
-    let server =
-        matches!(fault, Fault::Kill(Postgres) | Fault::Stop(Postgres, _) | Fault::Cut(Link::Database, _));
+    let server = matches!(
+        fault,
+        Fault::Kill(Postgres)
+            | Fault::Stop(Postgres, _)
+            | Fault::Cut(Link::Database, _)
+            | Fault::Freeze(Link::Database)
+    );
     let browser = matches!(fault, Fault::Kill(Chrome | Driver) | Fault::Stop(Chrome | Driver, _));
     if server && database == Database::Sqlite || browser && !point.has_chrome() {
         return false;
@@ -308,12 +316,12 @@ impl fmt::Display for Database {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |victim: &Victim| format!("{victim:?}").to_lowercase();
+        let way = |link: &Link| format!("{link:?}").to_lowercase();
         match self {
+            Self::Freeze(link) => write!(f, "freeze {}", way(link)),
             Self::Kill(victim) => write!(f, "kill {}", name(victim)),
             Self::Stop(victim, span) => write!(f, "stop {} {} s", name(victim), span.duration().as_secs()),
-            Self::Cut(link, span) => {
-                write!(f, "cut {} {} s", format!("{link:?}").to_lowercase(), span.duration().as_secs())
-            }
+            Self::Cut(link, span) => write!(f, "cut {} {} s", way(link), span.duration().as_secs()),
         }
     }
 }

@@ -38,13 +38,12 @@ pub async fn run(cases: &[Case], directory: &Path) -> Result<Vec<Verdict>> {
         for database in [Database::Sqlite, Database::Postgres] {
             let mut world: Option<(World, PathBuf)> = None;
             for case in cases.iter().filter(|case| case.site == site && case.database == database) {
-                let (current, home) = match world.take() {
-                    Some(world) => world,
-                    None => {
-                        let home = directory.join(format!("from-case-{}", case.number));
-                        let built = build(case, &home, many).await;
-                        (built.with_context(|| format!("the world of {case}"))?, home)
-                    }
+                let (current, home) = if let Some(standing) = world.take() {
+                    standing
+                } else {
+                    let home = directory.join(format!("from-case-{}", case.number));
+                    let built = build(case, &home, many).await;
+                    (built.with_context(|| format!("the world of {case}"))?, home)
                 };
                 let (verdict, current) = one(*case, current).await;
                 say(&verdict.line());

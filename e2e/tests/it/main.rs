@@ -7,3 +7,4 @@ mod crashes;
 mod main_flow;
 #[cfg(target_os = "linux")]
 mod orphans;
+mod restore;

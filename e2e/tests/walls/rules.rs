@@ -3,6 +3,7 @@
 /// Our crates by folder, and which of ours each may depend on. Tests may use more (`dev-dependencies` are not looked at).
 pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("crates/domain", &[]),
+    ("crates/model", &["domain"]),
     ("crates/recipe", &["domain"]),
     ("proto", &["domain"]),
     ("crates/store", &["domain"]),

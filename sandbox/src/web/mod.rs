@@ -81,14 +81,14 @@ async fn hold(State(site): State<Arc<Site>>, request: Request, next: Next) -> Re
         return Failure::new(StatusCode::BAD_REQUEST, "the request was cut off").into_response();
     };
     let request = Request::from_parts(head, body.into());
-    let held = Arc::clone(&site);
+    let waiting = Arc::clone(&site);
     let carried_out = site.tasks.spawn("held-request", async move {
         if when == When::Before {
-            held.holds.released().await;
+            waiting.holds.released().await;
         }
         let response = next.run(request).await;
         if when == When::After {
-            held.holds.released().await;
+            waiting.holds.released().await;
         }
         response
     });

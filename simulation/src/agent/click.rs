@@ -7,7 +7,7 @@ use tradepost_agent::journal::{Outcome, PermitRequest, Record};
 use tradepost_agent::session::frame::{Ending, Phase};
 use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_domain::id::PermitId;
-use tradepost_domain::posting::Receipt;
+use tradepost_domain::posting::{Receipt, Trail};
 use tradepost_domain::publish::{PublishedItem, baseline_hash};
 use tradepost_domain::time::Timestamp;
 
@@ -149,7 +149,8 @@ fn in_time(run: &Run, held: &Held) -> Result<(), Failure> {
     let wall = machine.wall();
     let slept = machine.boottime(&run.agent.world).saturating_sub(held.boottime);
     let walled = wall.since(held.wall).max(held.wall.since(wall));
-    let over = slept >= held.ttl || walled >= held.ttl;
+    // Whatever the permit's life: what was looked at before a sleep is not acted upon after it.
+    let over = slept >= held.ttl || walled >= held.ttl || run.slept();
     if over && !run.agent.world.has(Bug::IgnoreTtl) {
         run.agent.world.count("a permit runs out before the click");
         return Err(expired());
@@ -181,6 +182,7 @@ async fn click(run: &Run, ready: &Ready, held: &Held) -> Verdict {
         title: ready.task.content.title.clone(),
         price: ready.task.content.price.decimal(),
     };
+    run.stand_down();
     let age = run.agent.machine.boottime(world).saturating_sub(held.boottime);
     lock(&world.ledger).clicked(world, &run.agent.machine, held.permit, age);
     world.say(|| {
@@ -235,6 +237,7 @@ fn confirmed(run: &Run, ready: &Ready, item_id: String, strategy: &str) -> Verdi
         agent: run.agent.machine.agent,
         prepare_ms: 1,
         confirm_ms: 1,
+        trail: Trail::default(),
     };
     Verdict { outcome: Outcome::Confirmed(Box::new(receipt)), ending: Ending::Succeeded }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tradepost_agent::journal::{self, Contents, Record, State};
+use tradepost_agent::journal::{self, Contents, Marks, Record, State};
 use tradepost_domain::id::PermitId;
 
 use super::Machine;
@@ -11,11 +11,19 @@ use crate::plan::Bug;
 use crate::world::{World, lock};
 
 /// The journal's file.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub struct Disk {
     bytes: Vec<u8>,
     /// So many of them survive a power cut.
     durable: usize,
+}
+
+impl Default for Disk {
+    /// A new journal, as the real one begins it.
+    fn default() -> Self {
+        let bytes = journal::encode(&Record::Marks(Marks::default())).unwrap_or_default();
+        Self { durable: bytes.len(), bytes }
+    }
 }
 
 impl Disk {

@@ -88,14 +88,12 @@ impl Link {
         }
         drop(request);
         let answer = self.machine.within(world, CALL_DEADLINE, answered).await;
-        match answer {
-            Some(Ok(answer)) => answer.map_err(|error| link_error(&status::from(error))),
-            Some(Err(_)) | None => {
-                world.count("a call has no answer");
-                *lock(&self.connected) = None;
-                Err(LinkError::unavailable("the controller did not answer"))
-            }
+        if let Some(Ok(answer)) = answer {
+            return answer.map_err(|error| link_error(&status::from(error)));
         }
+        world.count("a call has no answer");
+        *lock(&self.connected) = None;
+        Err(LinkError::unavailable("the controller did not answer"))
     }
 
     /// Saves what was prepared.
@@ -137,14 +135,15 @@ impl Link {
         request: &PermitRequest,
         outcome: &Outcome,
     ) -> Result<(), LinkError> {
-        let (agent, intent, outcome) = (self.agent, request.intent, outcome.clone());
+        let (agent, intent, run, outcome) =
+            (self.agent, request.intent, (request.run.job, request.run.lease), outcome.clone());
         self.call("settle", move |core| {
             let settlement = match outcome.clone() {
                 Outcome::Confirmed(receipt) => Settlement::Confirmed(receipt),
                 Outcome::NotClicked(reason) => Settlement::NotClicked(reason),
                 Outcome::Uncertain(reason) => Settlement::Uncertain(reason),
             };
-            async move { core.settle(agent, intent, permit, settlement).await }
+            async move { core.settle(agent, intent, permit, run, settlement).await }
         })
         .await
     }

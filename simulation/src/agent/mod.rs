@@ -174,7 +174,7 @@ impl Machine {
             if now >= until {
                 return;
             }
-            world.exec.sleep(until - now).await;
+            world.exec.sleep(until.saturating_sub(now)).await;
         }
     }
 

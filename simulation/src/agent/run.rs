@@ -1,7 +1,7 @@
 //! Runs up to the fence, looks and sign-ins: the steps of the real runner on a simulated Chrome.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -35,6 +35,9 @@ pub(super) struct Run {
     pub(super) stop: CancellationToken,
     deadline: Duration,
     steps: AtomicU32,
+    /// The count of wakes that the run was confirmed after, and whether its click is sent.
+    seen: AtomicU64,
+    sent: AtomicBool,
 }
 
 /// Why a run ended without its work.
@@ -64,7 +67,15 @@ pub(super) async fn execute(agent: Arc<Agent>, dispatch: Dispatch, stop: Cancell
     agent.world.say(|| format!("machine {}: run {key:?} {:?}", agent.machine.index, dispatch.kind));
     agent.journal.append(Record::RunStarted { run: key, account: dispatch.account.id }).await;
     let deadline = agent.world.exec.now() + dispatch.deadline;
-    let run = Run { agent: Arc::clone(&agent), dispatch, stop, deadline, steps: AtomicU32::new(0) };
+    let run = Run {
+        seen: AtomicU64::new(agent.wake.count()),
+        sent: AtomicBool::new(false),
+        agent: Arc::clone(&agent),
+        dispatch,
+        stop,
+        deadline,
+        steps: AtomicU32::new(0),
+    };
     let done = match run.dispatch.kind {
         Kind::Login => run.login().await,
         Kind::Publish => run.publish().await,
@@ -113,6 +124,33 @@ impl Run {
         }
     }
 
+    /// Whether the PC has slept since the run was last confirmed, and its click is not sent.
+    pub(super) fn slept(&self) -> bool {
+        !self.sent.load(Ordering::Relaxed) && self.agent.wake.count() != self.seen.load(Ordering::Relaxed)
+    }
+
+    /// The click is sent: nothing is left to be guarded.
+    pub(super) fn stand_down(&self) {
+        self.sent.store(true, Ordering::Relaxed);
+    }
+
+    /// After a sleep: waits until the controller has confirmed the run.
+    async fn confirmed(&self) -> Result<(), Cut> {
+        self.agent.world.count("a run waits to be confirmed after a sleep");
+        let given_up = || Failure::new(FailureClass::Network, "wake", "the PC has slept");
+        let waiting = async {
+            let told = self.agent.machine.within(&self.agent.world, UNREACHED_MAX, self.agent.confirmation());
+            match told.await {
+                Some(last) if last.runs.as_ref().is_none_or(|runs| runs.contains(&self.key())) => {
+                    self.seen.store(last.wakes, Ordering::Relaxed);
+                    Ok(())
+                }
+                _ => Err(given_up()),
+            }
+        };
+        self.until_cut("wake", waiting).await
+    }
+
     /// A step of Chrome's, which may fail or lose Chrome.
     pub(super) async fn step(
         &self,
@@ -129,6 +167,13 @@ impl Run {
             Either::Right(_) if world.fault("Chrome ends during a step", world.plan.chrome_fails / 2.0) => {
                 chrome.kill(world);
                 Err(crashed())
+            }
+            Either::Right(_) if self.slept() => {
+                Err(Failure::new(FailureClass::Network, name, "the PC has slept"))
+            }
+            Either::Right(_) if lock(&world.site).is_down => {
+                world.count("a step finds the site unusable");
+                Err(Failure::new(FailureClass::PageUnknown, name, "the page is none that is known"))
             }
             Either::Right(_) if world.fault("a step fails", world.plan.chrome_fails) => {
                 Err(Failure::new(FailureClass::ElementMissing, name, "the page is another"))
@@ -220,7 +265,8 @@ impl Run {
                 url: url(&item.id),
                 matches: item.title == task.content.title && item.price == task.content.price.decimal(),
             };
-            Ending::Looked(Look { items: items.iter().map(seen).collect(), whole })
+            let (total, items) = (items.len(), items.iter().map(seen).collect());
+            Ending::Looked(Look { items, whole, total, ..Look::default() })
         });
         self.leave(&chrome).await;
         looked
@@ -231,7 +277,7 @@ impl Run {
             return Err(Failure::new(FailureClass::Internal, "start", "no task").into());
         };
         let chrome = self.start_chrome().await;
-        match self.prepare(&chrome, &task).await {
+        match self.prepare_awake(&chrome, &task).await {
             Ok((baseline, fingerprint)) => {
                 click::publish(self, Ready { chrome, task, baseline, fingerprint }).await
             }
@@ -240,6 +286,18 @@ impl Run {
                 Err(cut)
             }
         }
+    }
+
+    /// Fills the form; begins anew, once the controller has confirmed the run, when the PC has slept over it.
+    async fn prepare_awake(&self, chrome: &Chrome, task: &PublishTask) -> Result<(Vec<String>, String), Cut> {
+        for _ in 0..5 {
+            let filled = self.prepare(chrome, task).await;
+            if !self.slept() || matches!(filled, Err(Cut::Abandoned)) {
+                return filled;
+            }
+            self.confirmed().await?;
+        }
+        Err(Failure::new(FailureClass::TimedOut, "prepare", "the PC fell asleep again and again").into())
     }
 
     async fn prepare(&self, chrome: &Chrome, task: &PublishTask) -> Result<(Vec<String>, String), Cut> {

@@ -6,15 +6,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::{Either, join_all, select};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tradepost_agent::journal::{Outcome, PermitRequest, Record, Recovery};
+use tradepost_agent::platform::clock::Clocks;
 use tradepost_agent::session::convert;
 use tradepost_agent::session::frame::{Inbound, Outbound, RunKey};
 use tradepost_agent::session::link::{LinkError, LinkFault};
 use tradepost_agent::session::state::{Action, Local, State, on_frame, on_local};
+use tradepost_agent::wake::{Confirmed, Wake};
 use tradepost_domain::agent::HEARTBEAT;
 use tradepost_domain::id::{BootId, PermitId, SessionEpoch};
+use tradepost_domain::time::Timestamp;
 use tradepost_proto::v1::{OpenRequest, OpenResponse};
 use tradepost_runtime::ids::Ids;
 
@@ -28,6 +31,9 @@ use crate::world::{World, lock};
 
 /// As in the real agent.
 const RECOVER_BEFORE_STREAM: Duration = Duration::from_secs(10);
+/// As in the real agent, or longer.
+const TICK: Duration = Duration::from_secs(3);
+const RECOUNTED: usize = 8;
 const WELCOME_WITHIN: Duration = Duration::from_secs(15);
 /// The real one sends a ping every 20 s and waits 10 s for its answer.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -46,8 +52,24 @@ pub(super) struct Agent {
     state: Mutex<State>,
     epoch: Mutex<Option<SessionEpoch>>,
     welcomed: Notify,
+    pub(super) wake: Wake,
+    confirmed: watch::Sender<Confirmed>,
     unsent: Mutex<VecDeque<Outbound>>,
     to_send: Notify,
+}
+
+/// The clocks of a machine, as the real agent reads them.
+#[derive(Debug)]
+struct MachineClocks(Arc<World>, Arc<Machine>);
+
+impl Clocks for MachineClocks {
+    fn boottime(&self) -> Duration {
+        self.1.boottime(&self.0)
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.1.wall()
+    }
 }
 
 /// How the controller took an outcome.
@@ -79,6 +101,8 @@ impl Agent {
             state: Mutex::new(State::new(boot, machine.slots)),
             epoch: Mutex::default(),
             welcomed: Notify::new(),
+            wake: Wake::new(Arc::new(MachineClocks(Arc::clone(world), Arc::clone(machine)))),
+            confirmed: watch::Sender::new(Confirmed::default()),
             unsent: Mutex::default(),
             to_send: Notify::new(),
             world: Arc::clone(world),
@@ -102,11 +126,19 @@ impl Agent {
     pub(super) async fn main(self: Arc<Self>) {
         self.end_leftovers().await;
         self.recover().await;
+        let ticking = Arc::clone(&self);
+        self.world.exec.spawn(self.process, async move {
+            loop {
+                ticking.pause(TICK).await;
+                ticking.wake.count();
+            }
+        });
         let mut tries = 0_u32;
         loop {
-            let hello = lock(&self.state).hello();
+            let wakes = self.wake.count();
+            let hello = lock(&self.state).hello(self.journal.state().knowledge());
             let delay = match self.link.open(hello).await {
-                Ok((to, from)) => match self.converse(to, from, &mut tries).await {
+                Ok((to, from)) => match self.converse(to, from, &mut tries, wakes).await {
                     End::Left(delay) => delay,
                     End::Lost(why) => {
                         self.world.say(|| format!("machine {}: stream lost: {why}", self.machine.index));
@@ -199,7 +231,11 @@ impl Agent {
                 }
             }
         };
-        self.journal.append(Record::Settled { permit }).await;
+        let record = match &answer {
+            Answer::Accepted => Record::Settled { permit },
+            Answer::Refused(_) => Record::Refused { permit },
+        };
+        self.journal.append(record).await;
         answer
     }
 
@@ -234,6 +270,7 @@ impl Agent {
         to: Outlet<OpenRequest>,
         mut from: Inlet<OpenResponse>,
         tries: &mut u32,
+        wakes: u64,
     ) -> End {
         lock(&self.unsent).clear();
         let begun = self.plain();
@@ -243,6 +280,10 @@ impl Agent {
                 if !to.send(convert::outbound(frame)) {
                     return End::Lost("the controller went");
                 }
+            }
+            if self.wake.count() != wakes {
+                self.world.count("a stream is given up after a sleep");
+                return End::Left(Duration::ZERO);
             }
             let now = self.plain();
             if now >= beat {
@@ -256,8 +297,10 @@ impl Agent {
             if now >= heard + SILENCE_MAX + SILENCE_MAX {
                 return End::Lost("silence");
             }
-            let waiting =
-                Box::pin(select(Box::pin(self.to_send.notified()), Box::pin(self.pause(beat - now))));
+            let waiting = Box::pin(select(
+                Box::pin(self.to_send.notified()),
+                Box::pin(self.pause(beat.saturating_sub(now))),
+            ));
             let message = match select(Box::pin(from.next()), waiting).await {
                 Either::Left((Some(message), _)) => message,
                 Either::Left((None, _)) => return End::Lost("the controller ended it"),
@@ -268,9 +311,12 @@ impl Agent {
                 self.world.violation(|| String::from("a frame of the controller cannot be read"));
                 continue;
             };
-            if matches!(frame, Inbound::Welcome { .. }) {
+            if let Inbound::Welcome { epoch, fleet, kept, .. } = &frame {
                 greeted = true;
                 *tries = 0;
+                let record = Record::Welcomed { fleet_epoch: *fleet, session_epoch: *epoch };
+                self.journal.append(record).await;
+                self.confirmed.send_replace(Confirmed { wakes, runs: kept.clone() });
             }
             if let Some(left) = self.take(frame) {
                 return End::Left(left);
@@ -308,9 +354,17 @@ impl Agent {
                         stop.cancel();
                     }
                 }
-                Action::Welcomed(epoch, _) => {
+                Action::Welcomed { epoch, .. } => {
                     *lock(&self.epoch) = Some(epoch);
                     self.welcomed.notify_waiters();
+                }
+                Action::Recount => {
+                    self.world.count("an agent recounts its journal");
+                    let mut unsent = lock(&self.unsent);
+                    for permits in self.journal.state().told().chunks(RECOUNTED) {
+                        unsent.push_back(Outbound::Recount(permits.to_vec(), false));
+                    }
+                    unsent.push_back(Outbound::Recount(Vec::new(), true));
                 }
                 Action::Leave { retry_after, .. } => {
                     self.world.count("a controller sends an agent away");
@@ -329,6 +383,18 @@ impl Agent {
                 return epoch;
             }
             told.await;
+        }
+    }
+
+    /// After a sleep: what the controller says of the runs on a stream that was opened since.
+    pub(super) async fn confirmation(&self) -> Confirmed {
+        let wakes = self.wake.count();
+        let mut told = self.confirmed.subscribe();
+        let confirmed = told.wait_for(|last| last.wakes >= wakes).await.map(|last| last.clone());
+        match confirmed {
+            Ok(last) => last,
+            // The sender is this agent's own.
+            Err(_) => std::future::pending().await,
         }
     }
 

@@ -85,3 +85,70 @@ fn a_dead_letter_is_put_aside_once_and_comes_back_by_a_retry() {
     let ended = Job { state: State::Succeeded, ..back };
     assert_eq!(step(&ended, Event::Prioritize(5), START), Err(Rejected::State(State::Succeeded)));
 }
+
+fn run_events(lease: i64) -> Vec<(i64, Event)> {
+    [lease, lease - 1]
+        .into_iter()
+        .flat_map(|run| {
+            let lease = RunLease(run);
+            let failed =
+                [FailureClass::Network, FailureClass::NeedsLogin, FailureClass::Internal].map(|class| {
+                    Event::Fail {
+                        run_lease: lease,
+                        failure: Failure::new(class, "step", "words"),
+                        jitter: 0.5,
+                    }
+                });
+            [Event::Acknowledge(lease), Event::Refuse(lease), Event::Heartbeat(lease), Event::Succeed(lease)]
+                .into_iter()
+                .chain(failed)
+                .map(move |event| (run, event))
+        })
+        .collect()
+}
+
+proptest! {
+    /// Sign-ins and looks by themselves: a walk over accepted events, sweeps sometimes too early.
+    #[test]
+    fn runs_are_fenced_and_whatever_is_open_has_its_rule(
+        choices in prop::collection::vec((any::<prop::sample::Index>(), 0_u64..60), 1..80),
+    ) {
+        let mut now = START;
+        let mut current = job(Kind::Reconcile, 0, START);
+        for (choice, seconds) in choices {
+            now = now + Duration::from_secs(seconds);
+            let newest = current.run_lease.map_or(0, |lease| lease.0);
+            let mut events = run_events(newest);
+            events.push((newest, Event::Claim { run_lease: RunLease(newest + 1) }));
+            // I1: a claim never gives a number again.
+            let again = step(&current, Event::Claim { run_lease: RunLease(newest) }, now);
+            prop_assert!(newest == 0 || again.is_err());
+            let others = [Event::LeaseExpired, Event::AgentBack, Event::RequestCancel, Event::Resume];
+            events.extend(others.map(|event| (newest, event)));
+            let mut accepted = Vec::new();
+            for (run, event) in events {
+                if let Ok(next) = step(&current, event.clone(), now) {
+                    // I1: what an older run says changes nothing.
+                    prop_assert!(run == newest && newest >= 0, "{event:?} of run {run} beside {newest}");
+                    accepted.push((event, next));
+                }
+            }
+            if accepted.is_empty() {
+                prop_assert!(current.state.is_terminal());
+                break;
+            }
+            let (event, next) = choice.get(&accepted).clone();
+            // I7: exactly the open states have a rule, and a lease to be swept exists where the sweep is the rule.
+            prop_assert_eq!(next.state.is_terminal(), next.state.recovery().is_none());
+            prop_assert_eq!(next.lease_until.is_some(), next.state.recovery() == Some(Recovery::LeaseSweep));
+            if event == Event::LeaseExpired {
+                prop_assert!(current.lease_until.is_none_or(|until| until <= now), "not before its end");
+            }
+            if next.cancel_requested {
+                prop_assert!(next.state != State::Queued, "nobody wishes it any more");
+            }
+            prop_assert!(next.run_lease >= current.run_lease);
+            current = next;
+        }
+    }
+}

@@ -160,10 +160,6 @@ fn job(kind: job::Kind, id_: JobId, agent: AgentId) -> Job {
     }
 }
 
-fn seconds(count: u64) -> Option<Duration> {
-    Some(Duration::from_secs(count))
-}
-
 #[test]
 fn a_queued_posting_names_its_agent_its_account_and_its_turn() {
     let told = |change: fn(&mut Scene)| Scene::is(State::Queued, change);
@@ -216,30 +212,30 @@ fn a_queued_posting_names_the_time_it_waits_for() {
     let told = |change: fn(&mut Scene)| Scene::is(State::Queued, change);
     let scheduled = told(|scene| scene.publication.job.run_after = NOW + Duration::from_secs(86_400));
     let words = "its time, tomorrow 11:00 (Europe/Madrid), in 1d";
-    assert_eq!(scheduled, ("scheduled", words.into(), seconds(86_400)));
+    assert_eq!(scheduled, ("scheduled", words.into(), Some(Duration::from_secs(86_400))));
     let retry = told(|scene| {
         scene.publication.job.run_after = NOW + Duration::from_secs(30);
         scene.publication.job.attempt = 2;
         scene.publication.job.failure = Some(Failure::new(FailureClass::Network, "open", "no answer."));
     });
     let words = "the next try (3 of 8) at 11:00:30 (Europe/Madrid), in 30s, after: no answer";
-    assert_eq!(retry, ("retry", words.into(), seconds(30)));
+    assert_eq!(retry, ("retry", words.into(), Some(Duration::from_secs(30))));
     let limited = told(|scene| {
         scene.pacing.uses = vec![NOW, NOW];
         scene.ahead = 1;
     });
     let words = "the account's limit of 2 publications in 24 hours, until tomorrow 11:00 (Europe/Madrid), in 1d; then \
                  1 job goes first";
-    assert_eq!(limited, ("limit_per_day", words.into(), seconds(86_400)));
+    assert_eq!(limited, ("limit_per_day", words.into(), Some(Duration::from_secs(86_400))));
     let quiet = told(|scene| scene.pacing.own.quiet_hours = Some("10:30-12:15".parse().expect("hours")));
     let words = "the end of the quiet hours (10:30-12:15), 12:15 (Europe/Madrid), in 1h 15m";
-    assert_eq!(quiet, ("quiet_hours", words.into(), seconds(4_500)));
+    assert_eq!(quiet, ("quiet_hours", words.into(), Some(Duration::from_secs(4_500))));
     let cooled = told(|scene| {
         scene.publication.job.run_after = NOW + Duration::from_secs(3_600);
         let until = NOW + Duration::from_secs(7_200);
         scene.pacing.cool_down = Some(pacing::CoolDown { until, class: FailureClass::LimitReached });
     });
-    assert_eq!((cooled.0, cooled.2), ("cool_down", seconds(7_200)), "the later of both");
+    assert_eq!((cooled.0, cooled.2), ("cool_down", Some(Duration::from_secs(7_200))), "the later of both");
 }
 
 #[test]
@@ -263,11 +259,11 @@ fn an_uncertain_posting_names_the_report_or_the_look() {
     });
     let words = "the agent's report of what became of the click, or else for a look that starts at 11:01:00 \
                  (Europe/Madrid), in 1m; do not post it by hand";
-    assert_eq!(report, ("report", words.into(), seconds(60)));
+    assert_eq!(report, ("report", words.into(), Some(Duration::from_secs(60))));
     let next = Scene::is(State::Uncertain, |scene| look(scene, job::State::Queued, 600));
     let words = "the next look, at 11:10 (Europe/Madrid), in 10m: it tells whether the listing is on the site; do not \
                  post it by hand";
-    assert_eq!(next, ("look", words.into(), seconds(600)));
+    assert_eq!(next, ("look", words.into(), Some(Duration::from_secs(600))));
     let running = Scene::is(State::Uncertain, |scene| look(scene, job::State::Running, 0));
     assert!(running.1.starts_with("the look that runs now: it tells"), "{}", running.1);
     let due = Scene::is(State::Uncertain, |scene| look(scene, job::State::Queued, 0));

@@ -319,6 +319,11 @@ impl Session {
         self.scan_lists(Phase::Scan).await
     }
 
+    /// Lists the own items once more after the click, for the difference in the receipt.
+    pub async fn count_again(&mut self) -> Result<Scan, Failure> {
+        self.scan_lists(Phase::Confirm).await
+    }
+
     fn recipe(&self, job: Job) -> Result<Arc<Recipe>, Failure> {
         self.site.recipe(job).ok_or_else(|| {
             let message = format!("{} has no recipe for {job}; add one", self.site.pack.title);

@@ -144,3 +144,42 @@ async fn the_file_is_in_wal_mode() -> Result<()> {
     store.close().await;
     Ok(())
 }
+
+/// Callers queue up for the one writer; a command that writes beside the controller waits for the file's lock, and so does
+/// the writer: nobody is told that the database is locked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_callers_beside_a_command_never_meet_a_locked_database() -> Result<()> {
+    const CALLERS: usize = 64;
+    const WRITES: usize = 8;
+    let (database, store) = fresh().await?;
+    let world = World::new(store.clone());
+    let seller = std::sync::Arc::new(world.seller().await?);
+    let beside = open_beside(options(database.url())).await?;
+    let mut tasks = tokio::task::JoinSet::new();
+    for caller in 0..CALLERS {
+        // One in eight is the command: a writer of its own on the same file.
+        let world = if caller % 8 == 0 { World::new(beside.clone()) } else { world.clone() };
+        let (seller, command) = (seller.clone(), caller % 8 == 0);
+        tasks.spawn(async move {
+            for _ in 0..WRITES {
+                if command {
+                    world.store.touch_agents(&[(seller.agent.id, seller.agent.epoch)], START).await?;
+                } else {
+                    let publication = world.publication(&seller).await?;
+                    world.reload(&publication).await?;
+                }
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    let postings = (CALLERS - CALLERS / 8) * WRITES;
+    let counted: usize =
+        store.count_jobs().await?.into_iter().map(|(_, jobs)| usize::try_from(jobs).unwrap_or(0)).sum();
+    assert_eq!(counted, postings);
+    beside.close().await;
+    store.close().await;
+    Ok(())
+}

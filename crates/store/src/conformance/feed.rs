@@ -119,7 +119,7 @@ pub async fn commits_wake_who_waits(world: World) -> Result<()> {
     let leased = world.reload(&publication).await?.job;
     let cancelled = job::step(&leased, job::Event::RequestCancel, at(1))?;
     world.store.commit(Change { jobs: vec![cancelled], ..Change::default() }, at(1)).await?;
-    expect(&mut hints, &[Hint::Agent(agent)]).await?;
+    expect(&mut hints, &[Hint::Cancel(agent)]).await?;
     world.attach(agent).await?;
     expect(&mut hints, &[Hint::Session(agent)]).await
 }

@@ -6,9 +6,12 @@
 pub mod agents;
 pub mod catalogue;
 pub mod claims;
+pub mod differential;
 pub mod feed;
 pub mod fleet;
+pub mod gather;
 pub mod pacing;
+pub mod retention;
 pub mod tenancy;
 pub mod work;
 pub mod world;
@@ -34,6 +37,9 @@ macro_rules! conformance_suite {
             claims::concurrent_claimers_never_claim_twice,
             claims::heartbeats_extend_current_runs_only,
             claims::sweeps_find_what_is_due,
+            gather::grounds_are_what_single_reads_give,
+            gather::runs_come_with_all_that_is_decided_on,
+            gather::many_writes_at_once_each_get_their_own_answer,
             feed::places_have_no_gaps_and_appear_in_order,
             feed::repeated_steps_are_told_once,
             feed::commits_wake_who_waits,
@@ -47,6 +53,8 @@ macro_rules! conformance_suite {
             pacing::low_priority_is_overtaken_for_a_while_only,
             pacing::dead_letters_are_listed_until_they_are_put_aside,
             pacing::one_job_of_a_kind_is_open,
+            retention::old_events_go_in_batches_and_the_feed_says_where_it_begins,
+            retention::old_steps_evidence_and_sign_ins_go_and_contents_in_use_stay,
             tenancy::another_workspace_sees_nothing,
             work::a_publication_is_kept_from_queue_to_receipt,
             work::a_change_is_whole_or_nothing,

@@ -314,7 +314,7 @@ pub async fn lists_are_filtered_and_newest_first(world: World) -> Result<()> {
         assert_eq!(jobs.rows.iter().map(|job| job.id).collect::<Vec<_>>(), wanted);
     }
     let mut counts = world.store.count_jobs().await?;
-    counts.sort_by_key(|(state, _)| state.name());
-    assert_eq!(counts, [(job::State::Failed, 2), (job::State::Queued, 2)]);
+    counts.retain(|(_, jobs)| *jobs > 0);
+    assert_eq!(counts, [(job::State::Queued, 2)], "ended jobs are not counted");
     Ok(())
 }

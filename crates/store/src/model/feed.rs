@@ -30,6 +30,15 @@ impl Events for Model {
         }))
     }
 
+    async fn first_event(&self, workspace: WorkspaceId) -> Result<i64, Error> {
+        Ok(self.read(|tables| {
+            let oldest = tables.events.from((workspace, i64::MIN)).next();
+            let oldest = oldest.filter(|((owner, _), _)| *owner == workspace).map(|((_, seq), _)| *seq);
+            let newest = tables.workspaces.get(workspace).map_or(0, |workspace| workspace.event_seq);
+            oldest.unwrap_or(newest + 1)
+        }))
+    }
+
     async fn last_event(&self, workspace: WorkspaceId) -> Result<i64, Error> {
         Ok(self.read(|tables| tables.workspaces.get(workspace).map_or(0, |workspace| workspace.event_seq)))
     }

@@ -37,6 +37,10 @@ impl Fleets for Model {
         Ok(self.read(Tables::fleet))
     }
 
+    async fn newest_numbers(&self) -> Result<(FleetEpoch, RunLease), Error> {
+        Ok(self.read(|tables| (tables.newest_epoch(), RunLease(tables.run_leases))))
+    }
+
     async fn begin_fleet_epoch(&self, new: NewFleetEpoch, now: Timestamp) -> Result<Fleet, Error> {
         self.write(|tx| begin(tx, &new, now))
     }
@@ -114,6 +118,7 @@ impl Fleets for Model {
         &self,
         epoch: FleetEpoch,
         agent: Option<AgentId>,
+        report_by: Timestamp,
         limit: u32,
     ) -> Result<Vec<Intent>, Error> {
         Ok(self.read(|tables| {
@@ -129,6 +134,7 @@ impl Fleets for Model {
                 .filter(|(permit, intent)| {
                     intent.state == publish::State::Armed
                         && permit.run_lease.0 < epoch.first_number()
+                        && permit.report_by <= report_by
                         && of_agent(intent)
                 })
                 .map(|(permit, intent)| (permit.report_by, tables.with_baseline(intent)))

@@ -14,6 +14,7 @@ mod commit;
 mod feed;
 mod fleet;
 mod pacing;
+mod retention;
 mod table;
 mod work;
 

@@ -42,6 +42,13 @@ impl<K: Ord + Copy, V: Clone> Table<K, V> {
         self.undo.push((key, older));
     }
 
+    /// Deletes a row, if there is one.
+    pub(super) fn delete(&mut self, key: K) {
+        if let Some(older) = self.rows.remove(&key) {
+            self.undo.push((key, Some(older)));
+        }
+    }
+
     /// Keeps what was written since the last time.
     pub(super) fn settle(&mut self) {
         self.undo.clear();

@@ -273,9 +273,13 @@ impl Work for Model {
 
     async fn count_jobs(&self) -> Result<Vec<(job::State, u64)>, Error> {
         Ok(self.read(|tables| {
-            let mut counts: BTreeMap<&'static str, (job::State, u64)> = BTreeMap::new();
+            let open = job::State::ALL.into_iter().filter(|state| !state.is_terminal());
+            let mut counts: BTreeMap<&'static str, (job::State, u64)> =
+                open.map(|state| (state.name(), (state, 0))).collect();
             for job in tables.jobs.rows() {
-                counts.entry(job.state.name()).or_insert((job.state, 0)).1 += 1;
+                if let Some((_, count)) = counts.get_mut(job.state.name()) {
+                    *count += 1;
+                }
             }
             counts.into_values().collect()
         }))
