@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tradepost_controller::app::{self, Opener, Surroundings};
+use tradepost_controller::app::{self, Opener};
 use tradepost_controller::maintenance;
 use tradepost_domain::fleet::{FleetEpoch, Knowledge, KnownPermit};
 use tradepost_domain::id::{PermitId, RunLease, SessionEpoch};
@@ -337,7 +337,7 @@ async fn a_backup_is_made_beside_a_controller_and_put_back_with_open_clicks_unce
     assert!(app::backup(&config, &file).await.is_err(), "a file is never overwritten");
     stream.settle(&dispatch, &permit, confirmed("5")).await?;
     drop(stream);
-    let surroundings = Surroundings { clock: scene.system.clock.clone(), ..Surroundings::of_system() };
+    let surroundings = scene.system.surroundings();
     let running =
         maintenance::restore(&config, &surroundings, &file).await.err().context("a controller runs")?;
     assert!(running.to_string().contains("in use by another controller"), "{running}");
@@ -388,7 +388,7 @@ async fn the_command_for_other_means_begins_a_new_life_on_postgresql() -> Result
             .is_err_and(|error| error.to_string().contains("pg_dump"))
     );
     scene.system.stop().await?;
-    let surroundings = Surroundings { clock: scene.system.clock.clone(), ..Surroundings::of_system() };
+    let surroundings = scene.system.surroundings();
     let fleet = maintenance::bump_fleet_epoch(&config, &surroundings, FleetEpoch(6), "a test").await?;
     assert_eq!(fleet.epoch, FleetEpoch(7));
     scene.system.resume().await?;

@@ -155,18 +155,18 @@ impl System {
         self.folder.path().join("identity")
     }
 
+    /// What a command beside the controller brings: the same clock.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        Surroundings { clock: self.clock.clone(), authority: Authority::Given, ..Surroundings::of_system() }
+    }
+
     /// A second user, of a workspace of their own.
     pub(crate) async fn stranger(&self) -> Result<User> {
         let mut config = Config { data_dir: self.folder.path().to_owned(), ..Config::default() };
         config.database.url = Some(self.database.url().to_owned().into());
-        let surroundings = Surroundings {
-            clock: self.clock.clone(),
-            authority: Authority::Given,
-            ..Surroundings::of_system()
-        };
         let core = tradepost_controller::app::open_core(
             &config,
-            &surroundings,
+            &self.surroundings(),
             tradepost_controller::app::Opener::Command,
         )
         .await?;

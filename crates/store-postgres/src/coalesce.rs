@@ -87,7 +87,8 @@ async fn read<K, V>(line: &mut Line, keys: &[K], load: Load<K, V>) -> Result<Vec
     match first {
         Some(Err(Fault(Error::Unavailable(_)))) => {
             line.drop_connection();
-            load(line.get().await?, keys).await.map_err(|fault| fault.0)
+            let second = answered(load(line.get().await?, keys)).await;
+            second.ok_or_else(unanswered)?.map_err(|fault| fault.0)
         }
         Some(first) => first.map_err(|fault| fault.0),
         None => {

@@ -3,15 +3,18 @@
 //! Operations are drawn from a seed and from what the first store holds; many are wrong on purpose: old versions, older streams,
 //! rows that break a rule. To add one: a line in [`Fleet::operation`].
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tradepost_domain::account::Account;
+use tradepost_domain::event::Event;
 use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_domain::id::{
     AccountId, ContentHash, EvidenceId, IntentId, ListingId, PermitId, RunLease, SessionEpoch, Version,
+    WorkspaceId,
 };
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::posting::{self, Publication, Receipt};
@@ -89,6 +92,18 @@ fn told<T: Debug>(answer: Result<T, Error>) -> String {
         Err(Error::Internal(_)) => String::from("internal"),
         Err(other) => format!("error {other:?}"),
     }
+}
+
+/// The feed of a workspace. PostgreSQL keeps the fields of an object in an order of its own: here they are sorted.
+async fn sorted_events(store: &dyn Store, workspace: WorkspaceId) -> Result<Vec<Event>, Error> {
+    let mut events = store.list_events(workspace, 0, None, 10_000).await?;
+    for event in &mut events {
+        if let serde_json::Value::Object(data) = &mut event.event.data {
+            let fields: BTreeMap<String, serde_json::Value> = std::mem::take(data).into_iter().collect();
+            *data = fields.into_iter().collect();
+        }
+    }
+    Ok(events)
 }
 
 /// The same call on every store; its answers must be equal.
@@ -511,7 +526,7 @@ impl Fleet {
             all!(self, "agent", |store| store.find_agent(seller.agent.id));
             all!(self, "accounts", |store| store.list_accounts(workspace, first(1000)));
             all!(self, "listings", |store| store.list_listings(workspace, first(1000)));
-            all!(self, "events", |store| store.list_events(workspace, 0, None, 10_000));
+            all!(self, "events", |store| sorted_events(store.as_ref(), workspace));
             let filter = PostingFilter::default();
             all!(self, "all postings", |store| store.list_postings(workspace, filter, first(1000)));
         }
