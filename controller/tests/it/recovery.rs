@@ -220,8 +220,18 @@ async fn the_click_of_a_revoked_agent_is_looked_for_by_the_next_one() -> Result<
     user.revoke(&agent.id).await?;
     drop(stream);
     system.clock.advance(Duration::from_secs(61));
-    let waits = user.reaches(&posting.id, v1::PostingState::Uncertain).await?;
-    assert!(waits.waiting_for.contains("do not post it by hand"), "{}", waits.waiting_for);
+    user.reaches(&posting.id, v1::PostingState::Uncertain).await?;
+    // The lease's end comes first; the look is planned when the time for the report is over as well.
+    let waits = wait::until("a look to be planned", DEADLINE, || async {
+        let posting = user.posting(&posting.id).await.map_err(|error| error.to_string())?;
+        if posting.waiting_for.contains("next look") {
+            Ok(posting.waiting_for)
+        } else {
+            Err(posting.waiting_for)
+        }
+    })
+    .await?;
+    assert!(waits.contains("do not post it by hand"), "{waits}");
     let other = Agent::enrol(&system, &user).await?;
     let mut stream = other.attach(&system, &[]).await?;
     user.bind(&posting.account_id, &other.id).await?;
