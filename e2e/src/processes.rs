@@ -97,15 +97,24 @@ fn entries() -> impl Iterator<Item = Entry> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tradepost_testkit::wait;
+
     use super::*;
 
-    #[test]
-    fn a_tree_holds_what_was_started() -> anyhow::Result<()> {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn()?;
-        let here = std::process::id();
-        assert!(tree(here).contains(&child.id()) && children(here).contains(&child.id()));
-        child.kill()?;
-        child.wait()?;
+    #[tokio::test]
+    async fn a_tree_holds_what_was_started() -> anyhow::Result<()> {
+        let mut child = tokio::process::Command::new("sleep").arg("60").kill_on_drop(true).spawn()?;
+        let (here, started) = (std::process::id(), child.id().unwrap_or_default());
+        // A process that has just begun may have no command line yet.
+        wait::until("the child to be seen", Duration::from_secs(10), || async {
+            let (tree, children) = (tree(here), children(here));
+            let seen = tree.contains(&started) && children.contains(&started);
+            if seen { Ok(()) } else { Err(format!("{started} is not in {tree:?} and {children:?}")) }
+        })
+        .await?;
+        child.kill().await?;
         Ok(())
     }
 }
