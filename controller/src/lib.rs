@@ -8,12 +8,13 @@
 //! - [`service`]: use cases; every decision is the domain's.
 //! - [`session`]: live streams of agents.
 //! - [`background`]: what time alone brings about.
-//! - [`identity`]: the certificate authority.
+//! - [`identity`]: the certificate authority. [`certificates`]: the listeners' certificates, kept fresh.
 //! - [`app`]: puts them together; the only file that names a database engine.
 
 pub mod app;
 pub mod args;
 pub mod background;
+pub mod certificates;
 pub mod config;
 pub mod grpc;
 pub mod identity;

@@ -1,6 +1,7 @@
 //! AgentSessionService.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures::Stream;
 use tokio::sync::mpsc;
@@ -37,6 +38,7 @@ impl AgentSessionService for Api {
             core: self.core.clone(),
             sessions: self.sessions.clone(),
             agent,
+            identity: Arc::clone(&self.identity),
             frames,
             end: shutdown.child_token(),
             status: status::from,

@@ -23,6 +23,7 @@ pub mod photo;
 pub mod posting;
 pub mod reconcile;
 pub mod run;
+pub mod standing;
 pub mod stream;
 pub mod sweep;
 pub mod waiting;

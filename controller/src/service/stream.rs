@@ -24,6 +24,8 @@ pub struct Greeting {
     pub runs: Vec<Run>,
     /// How many runs it takes at once.
     pub slots: u32,
+    /// See [`tradepost_domain::standing`].
+    pub join_counter: i64,
 }
 
 /// How an agent's runs stand after a reconciliation.
@@ -40,6 +42,7 @@ pub struct Reconciled {
 impl Core {
     /// Records that this controller holds the agent's newest stream.
     pub async fn attach(&self, agent: AgentId, greeting: &Greeting) -> Result<Agent> {
+        self.join(agent, greeting.boot, greeting.join_counter).await?;
         let attachment = Attachment {
             agent,
             boot: greeting.boot,
@@ -49,7 +52,9 @@ impl Core {
         };
         match self.store.attach_agent(attachment, self.now()).await {
             Err(StoreError::Stale) => {
-                Err(Error::new(Reason::AgentRevoked, "this agent is revoked or unknown; enrol it anew"))
+                // It was revoked or locked since.
+                self.admitted_agent(agent).await?;
+                Err(Error::contention())
             }
             attached => Ok(attached?),
         }

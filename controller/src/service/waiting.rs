@@ -119,6 +119,9 @@ fn absent(agent: Option<&Agent>, now: Timestamp) -> Option<String> {
     match agent.presence(now) {
         Presence::Online => None,
         Presence::Offline => Some(format!("the agent {:?} to come online", agent.name)),
+        Presence::NeedsApproval => {
+            Some(format!("the agent {:?} to be approved (`tradepost agents approve`)", agent.name))
+        }
         Presence::Revoked => {
             Some(format!("the account to be bound to another agent, as {:?} is revoked", agent.name))
         }

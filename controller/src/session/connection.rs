@@ -1,5 +1,6 @@
 //! The task around one stream: reads frames, does what [`super::state`] says, ends cleanly.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -14,6 +15,7 @@ use tradepost_proto::v1::open_response::Frame as Out;
 use super::convert;
 use super::registry::{Link, Sessions};
 use super::state::{Action, State, on_frame};
+use crate::identity::Identity;
 use crate::service::run::{Run, Verdict};
 use crate::service::stream::{Greeting, Reconciled};
 use crate::service::{Core, Error};
@@ -33,6 +35,8 @@ pub struct Connection {
     pub sessions: Sessions,
     /// Whose stream.
     pub agent: AgentId,
+    /// The authority whose digest agents are told.
+    pub identity: Arc<Identity>,
     /// Where frames to the agent go.
     pub frames: mpsc::Sender<Result<v1::OpenResponse, Status>>,
     /// Ends the stream.
@@ -148,6 +152,7 @@ impl Connection {
         self.link().tell(convert::out(Out::Welcome(v1::Welcome {
             session_epoch: epoch.0,
             heartbeat_interval: Some(time::duration_to_wire(HEARTBEAT)),
+            trust_digest: self.identity.digest(),
         })));
         tracing::info!(
             agent = %self.agent,

@@ -47,12 +47,16 @@ pub fn frame(message: v1::OpenRequest) -> Result<Frame, Violations> {
 }
 
 fn greeting(message: v1::Hello) -> Result<Greeting, Violations> {
-    let v1::Hello { boot_id, version, platform, runs: told, slots } = message;
+    let v1::Hello { boot_id, version, platform, runs: told, slots, join_counter } = message;
     let mut violations = Violations::new();
     let boot = convert::id::<BootId>(&mut violations, "hello.boot_id", &boot_id);
     let runs = violations.check("hello.runs", runs(told));
-    violations
-        .into_result(|| Some(Greeting { boot: boot?, version, platform, runs: runs?, slots: slots.min(64) }))
+    if join_counter < 0 {
+        violations.push("hello.join_counter", "is negative");
+    }
+    violations.into_result(|| {
+        Some(Greeting { boot: boot?, version, platform, runs: runs?, slots: slots.min(64), join_counter })
+    })
 }
 
 fn runs(told: Vec<v1::RunRef>) -> Result<Vec<Run>, Violations> {
@@ -151,6 +155,12 @@ pub fn forget(run: Run) -> v1::OpenResponse {
 /// Tells the agent that the run's end is stored.
 pub fn stored(run: Run) -> v1::OpenResponse {
     out(Out::RunEndedStored(v1::RunEndedStored { run: Some(run.into()) }))
+}
+
+/// Tells the agent that the authority has changed.
+pub fn trust(digest: &str, spread: Duration) -> v1::OpenResponse {
+    let spread = Some(time::duration_to_wire(spread));
+    out(Out::Trust(v1::Trust { digest: digest.to_owned(), spread }))
 }
 
 /// Asks the agent to come back on a new stream.

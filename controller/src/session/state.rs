@@ -119,6 +119,7 @@ mod tests {
             platform: String::new(),
             runs: Vec::new(),
             slots: 1,
+            join_counter: 0,
         }
     }
 

@@ -76,6 +76,7 @@ impl Agent {
             platform: "linux x86_64".into(),
             runs: runs.to_vec(),
             slots: 2,
+            join_counter: 0,
         };
         frames.send(v1::OpenRequest { frame: Some(In::Hello(hello)) }).await?;
         let mut client = AgentSessionServiceClient::new(channel.clone());

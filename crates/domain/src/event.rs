@@ -38,6 +38,14 @@ pub enum Kind {
     AgentDetached,
     /// An agent was revoked.
     AgentRevoked,
+    /// An agent is refused until a person approves it: its data directory was copied, or it was away for too long.
+    AgentLocked,
+    /// A person let an agent in again.
+    AgentApproved,
+    /// An agent whose certificate had ended proved its key and has a new one.
+    AgentReturned,
+    /// An enrolment string was used a second time, with another key.
+    EnrolmentRefused,
 }
 
 /// What an event is about.
@@ -81,7 +89,7 @@ pub struct Event {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::AccountAdded,
         Self::AccountChanged,
         Self::ListingCreated,
@@ -97,6 +105,10 @@ impl Kind {
         Self::AgentAttached,
         Self::AgentDetached,
         Self::AgentRevoked,
+        Self::AgentLocked,
+        Self::AgentApproved,
+        Self::AgentReturned,
+        Self::EnrolmentRefused,
     ];
 
     /// The stable name, e.g. `posting.changed`.
@@ -117,6 +129,10 @@ impl Kind {
             Self::AgentAttached => "agent.attached",
             Self::AgentDetached => "agent.detached",
             Self::AgentRevoked => "agent.revoked",
+            Self::AgentLocked => "agent.locked",
+            Self::AgentApproved => "agent.approved",
+            Self::AgentReturned => "agent.returned",
+            Self::EnrolmentRefused => "agent.enrolment_refused",
         }
     }
 

@@ -22,4 +22,6 @@ pub mod posting;
 pub mod publish;
 pub mod reconcile;
 pub mod retry;
+pub mod standing;
 pub mod time;
+pub mod trust;

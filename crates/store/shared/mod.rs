@@ -24,6 +24,7 @@ mod commit;
 mod events;
 mod evidence;
 mod fault;
+mod identities;
 mod listings;
 mod page;
 mod photos;

@@ -17,6 +17,7 @@ pub mod conformance;
 mod error;
 mod events;
 mod evidence;
+mod identities;
 mod listings;
 mod page;
 mod photos;
@@ -32,6 +33,7 @@ pub use self::auth::{Auth, NewToken, NewUser, Principal, Role};
 pub use self::error::{Conflict, Error};
 pub use self::events::Events;
 pub use self::evidence::{Evidence, EvidenceFile};
+pub use self::identities::{AgentIdentities, Joining};
 pub use self::listings::Listings;
 pub use self::page::{Cursor, PageRequest, Slice};
 pub use self::photos::Photos;
@@ -42,7 +44,9 @@ pub use self::work::{
 
 /// A whole store.
 #[async_trait]
-pub trait Store: Auth + Accounts + Listings + Photos + Agents + Work + Evidence + Events + WakeHints {
+pub trait Store:
+    Auth + Accounts + Listings + Photos + Agents + AgentIdentities + Work + Evidence + Events + WakeHints
+{
     /// Applies the migrations that are missing; refuses a database written by a newer version.
     async fn migrate(&self) -> Result<(), Error>;
 

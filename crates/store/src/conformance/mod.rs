@@ -7,6 +7,7 @@ pub mod agents;
 pub mod catalogue;
 pub mod claims;
 pub mod feed;
+pub mod identities;
 pub mod tenancy;
 pub mod work;
 pub mod world;
@@ -35,6 +36,8 @@ macro_rules! conformance_suite {
             feed::places_have_no_gaps_and_appear_in_order,
             feed::repeated_steps_are_told_once,
             feed::commits_wake_who_waits,
+            identities::a_locked_agent_is_out_until_it_is_approved,
+            identities::a_used_enrolment_string_with_another_key_is_told,
             tenancy::another_workspace_sees_nothing,
             work::a_publication_is_kept_from_queue_to_receipt,
             work::a_change_is_whole_or_nothing,
