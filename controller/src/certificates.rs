@@ -180,7 +180,7 @@ impl Keeper {
         let shutdown = tasks.shutdown_token();
         let mut hangup = Hangup::new();
         let mut files = self.own.as_ref().and_then(Own::stamp);
-        let (mut made_at, mut warned_at) = (Instant::now(), None);
+        let (mut made_at, mut warned_at) = (self.core.now(), None);
         let mut failing = false;
         loop {
             let asked = tokio::select! {
@@ -192,7 +192,7 @@ impl Keeper {
             let authority = self.identity.reload();
             let stamp = self.own.as_ref().and_then(Own::stamp);
             let changed = !matches!(authority, Ok(false)) || stamp != files;
-            if !(asked || changed || failing || made_at.elapsed() >= RENEW) {
+            if !(asked || changed || failing || self.core.now().since(made_at) >= RENEW) {
                 continue;
             }
             let moved = matches!(authority, Ok(true));
@@ -206,7 +206,7 @@ impl Keeper {
                         phase = self.identity.phase().name(),
                         "the listeners' certificates were made anew"
                     );
-                    (made_at, files, failing) = (Instant::now(), stamp, false);
+                    (made_at, files, failing) = (self.core.now(), stamp, false);
                     if moved {
                         sessions.tell_trust(&self.identity.digest(), RENEW_SPREAD);
                     }

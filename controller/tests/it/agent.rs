@@ -24,7 +24,7 @@ use crate::system::{DEADLINE, System, User};
 pub(crate) struct Agent {
     pub(crate) id: String,
     chain_pem: String,
-    key: KeyPair,
+    pub(crate) key: KeyPair,
 }
 
 /// One stream of it.
@@ -68,15 +68,36 @@ impl Agent {
 
     /// Opens a stream that tells of `runs`, and waits for Welcome.
     pub(crate) async fn attach(&self, system: &System, runs: &[v1::RunRef]) -> Result<Stream> {
-        let channel = system.channel(&system.agents, Some(self.identity()?)).await?;
+        self.open(system, &system.agents, runs, 7, 0).await
+    }
+
+    /// The same at another controller.
+    pub(crate) async fn attach_at(&self, system: &System, address: &str) -> Result<Stream> {
+        self.open(system, address, &[], 7, 0).await
+    }
+
+    /// The same by process number `boot` that shows a join counter.
+    pub(crate) async fn attach_as(&self, system: &System, boot: u128, counter: i64) -> Result<Stream> {
+        self.open(system, &system.agents, &[], boot, counter).await
+    }
+
+    async fn open(
+        &self,
+        system: &System,
+        address: &str,
+        runs: &[v1::RunRef],
+        boot: u128,
+        join_counter: i64,
+    ) -> Result<Stream> {
+        let channel = system.channel(address, Some(self.identity()?)).await?;
         let (frames, outgoing) = mpsc::channel(64);
         let hello = v1::Hello {
-            boot_id: uuid::Uuid::from_u128(7).to_string(),
+            boot_id: uuid::Uuid::from_u128(boot).to_string(),
             version: "0.1.0".into(),
             platform: "linux x86_64".into(),
             runs: runs.to_vec(),
             slots: 2,
-            join_counter: 0,
+            join_counter,
         };
         frames.send(v1::OpenRequest { frame: Some(In::Hello(hello)) }).await?;
         let mut client = AgentSessionServiceClient::new(channel.clone());

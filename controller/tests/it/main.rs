@@ -4,6 +4,7 @@
 
 mod access;
 mod agent;
+mod identity;
 mod input;
 mod recovery;
 mod system;
