@@ -4,6 +4,7 @@
 
 mod access;
 mod agent;
+mod fuzz;
 mod identity;
 mod input;
 mod recovery;

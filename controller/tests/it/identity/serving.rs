@@ -163,3 +163,65 @@ async fn an_ended_or_half_configured_certificate_is_told_at_the_start() -> Resul
     assert!(error.to_string().contains("go together"), "{error}");
     Ok(())
 }
+
+/// Runs one of the documented scripts.
+fn script(name: &str, args: &[&std::ffi::OsStr]) -> Result<(bool, String)> {
+    let output = std::process::Command::new(tradepost_testkit::workspace_root().join("certs").join(name))
+        .args(args)
+        .output()?;
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    Ok((output.status.success(), text))
+}
+
+#[tokio::test]
+async fn an_authority_of_ones_own_made_by_the_scripts_serves_agents_and_rotates() -> Result<()> {
+    use tradepost_controller::identity::rotation::{self, Scope, Step};
+    let folder = tempfile::tempdir()?;
+    let identity = folder.path().join("identity");
+    let (made, text) = script("make-ca.sh", &[identity.as_os_str(), "Shop Ltd".as_ref()])?;
+    assert!(made, "{text}");
+    let (again, text) = script("make-ca.sh", &[identity.as_os_str()])?;
+    assert!(!again && text.contains("has an authority already"), "{text}");
+
+    let served = folder.path().join("served");
+    let (ca, ca_key) = (identity.join("ca.pem"), identity.join("ca.key"));
+    let names =
+        [ca.as_os_str(), ca_key.as_os_str(), served.as_os_str(), "localhost".as_ref(), "127.0.0.1".as_ref()];
+    let (made, text) = script("make-server.sh", &names)?;
+    assert!(made, "{text}");
+    let (certificate, key) = (served.join("cert.pem"), served.join("key.pem"));
+    let (good, text) = script("check.sh", &[certificate.as_os_str(), key.as_os_str(), "127.0.0.1".as_ref()])?;
+    assert!(good && text.contains("good until"), "{text}");
+    for (pair, problem) in [
+        ([certificate.as_os_str(), ca_key.as_os_str(), "localhost".as_ref()], "is not the key of"),
+        ([certificate.as_os_str(), key.as_os_str(), "shop.example".as_ref()], "is not for shop.example"),
+        ([key.as_os_str(), key.as_os_str(), "localhost".as_ref()], "holds no certificate"),
+    ] {
+        let (good, text) = script("check.sh", &pair)?;
+        assert!(!good && text.contains(problem), "{problem}: {text}");
+    }
+
+    let own = identity.clone();
+    let adjust = move |config: &mut tradepost_controller::config::Config| {
+        config.identity_dir = Some(own.clone());
+        config.api.certificate_file = Some(certificate.clone());
+        config.api.key_file = Some(key.clone());
+    };
+    let system = System::start_with(TestDatabase::sqlite()?, Some(Box::new(adjust))).await?;
+    assert_eq!(system.root_pem, std::fs::read_to_string(&ca)?);
+    let user = system.user().await?;
+    let home = tempfile::tempdir()?;
+    enrolled(&user, home.path()).await?;
+    drop(Pc::start(home.path(), system_clock(&system))?.attaches().await?);
+    // A root whose name OpenSSL wrote is bridged like one of ours.
+    rotation::begin(&identity, Scope::Root, system.clock.now())?;
+    for _ in 0..3 {
+        rotation::step(&identity, Step::Advance)?;
+    }
+    system.clock.advance(DAY * 3);
+    let sleeper = Pc::start(home.path(), system_clock(&system))?;
+    drop(sleeper.attaches().await?);
+    assert_eq!(sleeper.keeper.identity().root, std::fs::read_to_string(&ca)?);
+    Ok(())
+}
