@@ -74,6 +74,20 @@ impl Pc {
             .await
     }
 
+    /// Attaches, and follows until it trusts `root`: the controller may be about to take it up.
+    async fn adopts(&self, root: &str) -> Result<()> {
+        wait::until("the new root", DEADLINE, || async {
+            let stream = self.attach().await.map_err(|error| error.to_string())?;
+            if self.keeper.due_in().is_zero() {
+                self.keeper.renew().await.map_err(|error| error.to_string())?;
+            }
+            drop(stream);
+            let trusted = self.keeper.identity().root;
+            if trusted == root { Ok(()) } else { Err(trusted) }
+        })
+        .await
+    }
+
     /// Is refused, however often it has to ask to learn it. Returns the reason.
     async fn is_refused(&self) -> Result<String> {
         wait::until("a refusal", DEADLINE, || async {

@@ -78,8 +78,12 @@ async fn walk(scope: Scope, steps: &[Step]) -> Result<()> {
         .await?;
         pc(&system, &fresh, &folder).await?;
         sleepers.push(folder);
-        phases.push(rotation::step(&identity, *step)?);
-        online.follows().await?;
+        let phase = rotation::step(&identity, *step)?;
+        phases.push(phase);
+        // The last step destroys keys; there is nothing for agents to follow.
+        if !(*step == Step::Advance && matches!(phase, Phase::Stable { .. })) {
+            online.follows().await?;
+        }
     }
     eprintln!("{phases:?}");
     // Everybody sleeps until their certificates have ended.
@@ -136,8 +140,7 @@ async fn an_agent_that_sleeps_through_two_rotations_walks_the_chain() -> Result<
     assert_eq!(keys.len(), 2, "old keys are destroyed: {keys:?}");
     system.clock.advance(super::DAY * 40);
     let sleeper = Pc::start(folder.path(), system_clock(&system))?;
-    drop(sleeper.attaches().await?);
-    assert_eq!(sleeper.keeper.identity().root, std::fs::read_to_string(identity.join("ca.pem"))?);
+    sleeper.adopts(&std::fs::read_to_string(identity.join("ca.pem"))?).await?;
     // The CLI's older ca.pem walks the chain as well; a string with the first root's pin is of no use any more.
     drop(system.user().await?);
     assert!(crate::agent::Agent::redeem(&system, &stale, rcgen::KeyPair::generate()?).await.is_err());
