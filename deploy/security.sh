@@ -25,7 +25,7 @@ if [ ! -x "$home/venv/bin/sslyze" ]; then
     "$home/venv/bin/pip" install --quiet "sslyze==$sslyze_version" || fail "could not install sslyze"
 fi
 
-cargo build --quiet --package tradepost-controller --bin controller
+cargo build --quiet --workspace --bins
 rm -rf "$home/data" "$home"/*.json "$home"/*.log
 target/debug/controller --data-dir "$home/data" --api-listen 127.0.0.1:0 --agents-listen 127.0.0.1:0 --metrics-listen '' \
     > "$home/controller.log" 2>&1 &

@@ -140,7 +140,7 @@ async fn an_agent_that_sleeps_through_two_rotations_walks_the_chain() -> Result<
     assert_eq!(keys.len(), 2, "old keys are destroyed: {keys:?}");
     system.clock.advance(super::DAY * 40);
     let sleeper = Pc::start(folder.path(), system_clock(&system))?;
-    sleeper.adopts(&std::fs::read_to_string(identity.join("ca.pem"))?).await?;
+    sleeper.adopts(&system, &std::fs::read_to_string(identity.join("ca.pem"))?).await?;
     // The CLI's older ca.pem walks the chain as well; a string with the first root's pin is of no use any more.
     drop(system.user().await?);
     assert!(crate::agent::Agent::redeem(&system, &stale, rcgen::KeyPair::generate()?).await.is_err());

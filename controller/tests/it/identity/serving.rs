@@ -221,5 +221,5 @@ async fn an_authority_of_ones_own_made_by_the_scripts_serves_agents_and_rotates(
     }
     system.clock.advance(DAY * 3);
     let sleeper = Pc::start(home.path(), system_clock(&system))?;
-    sleeper.adopts(&std::fs::read_to_string(&ca)?).await
+    sleeper.adopts(&system, &std::fs::read_to_string(&ca)?).await
 }

@@ -126,8 +126,8 @@ impl TlsListener {
             shutdown: tasks.shutdown_token(),
         };
         let places = Arc::new(Semaphore::new(self.options.concurrent_handshakes));
-        let pace = Pace::new(self.options.accepts_per_second);
-        tasks.spawn("tls-accept", accept_loop(self.tcp, places, pace, handshakes, tasks.clone()));
+        let turns = Pace::new(self.options.accepts_per_second);
+        tasks.spawn("tls-accept", accept_loop(self.tcp, places, turns, handshakes, tasks.clone()));
         TlsIncoming { connections }
     }
 }
@@ -142,7 +142,7 @@ impl Pace {
     }
 
     /// Waits for the turn of one more connection.
-    async fn turn(&mut self) {
+    async fn next(&mut self) {
         let now = Instant::now();
         self.even_at = self.even_at.max(now.checked_sub(Self::BURST).unwrap_or(now)) + self.interval;
         tokio::time::sleep_until(self.even_at).await;
@@ -152,7 +152,7 @@ impl Pace {
 async fn accept_loop(
     tcp: TcpListener,
     places: Arc<Semaphore>,
-    mut pace: Pace,
+    mut turns: Pace,
     handshakes: Handshakes,
     tasks: Tasks,
 ) {
@@ -161,7 +161,7 @@ async fn accept_loop(
         let next = async {
             // The place is taken before the connection: a full house leaves the others in the kernel's queue.
             let place = Arc::clone(&places).acquire_owned().await;
-            pace.turn().await;
+            turns.next().await;
             (place, tcp.accept().await)
         };
         let (place, accepted) = tokio::select! {
