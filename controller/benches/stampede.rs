@@ -10,10 +10,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 use tradepost_agent::identity::IdentityStore;

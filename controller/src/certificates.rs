@@ -161,18 +161,22 @@ impl Keeper {
                 Certificates::new(own_chain, own_key)?.with_named(ENROLMENT_NAME, chain, key)?
             }
         };
-        self.on_our_clock(tls::server_config_with(certificates, Protocols::Tls12AndLater, ClientAuth::None)?)
+        Ok(self.on_our_clock(tls::server_config_with(
+            certificates,
+            Protocols::Tls12AndLater,
+            ClientAuth::None,
+        )?))
     }
 
     fn agents(&self) -> Result<rustls::ServerConfig, Error> {
         let (chain, key) = self.identity.server(&self.names, self.core.now())?;
         let auth = ClientAuth::required(self.identity.agent_roots()?);
-        self.on_our_clock(tls::server_config(chain, key, Protocols::Tls13, auth)?)
+        Ok(self.on_our_clock(tls::server_config(chain, key, Protocols::Tls13, auth)?))
     }
 
-    fn on_our_clock(&self, mut config: rustls::ServerConfig) -> Result<rustls::ServerConfig, Error> {
+    fn on_our_clock(&self, mut config: rustls::ServerConfig) -> rustls::ServerConfig {
         config.time_provider = Arc::new(TlsClock(self.core.clock.clone()));
-        Ok(config)
+        config
     }
 
     /// Looks again and again until shutdown.
@@ -285,7 +289,7 @@ impl Hangup {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -149,7 +149,8 @@ pub(super) fn change(folder: &Path, phase: Phase, roots: &str) -> Result<(), Err
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_ours = name.starts_with("ca") || name.starts_with("agents-ca");
-        if is_ours && name.ends_with(".key") && !kept.iter().any(|suffix| name.ends_with(suffix)) {
+        let is_key = Path::new(&name).extension().is_some_and(|it| it == "key");
+        if is_ours && is_key && !kept.iter().any(|suffix| name.ends_with(suffix)) {
             let path = entry.path();
             fs::remove_file(&path).map_err(|source| Error::File { what: "remove", path, source })?;
         }

@@ -21,8 +21,8 @@ use tradepost_testkit::fuzz::attack;
 use v1::open_request::Frame as In;
 use v1::open_response::Frame as Out;
 
-fn run() -> Option<v1::RunRef> {
-    Some(v1::RunRef { job_id: uuid::Uuid::from_u128(1).to_string(), run_lease: 3 })
+fn run() -> v1::RunRef {
+    v1::RunRef { job_id: uuid::Uuid::from_u128(1).to_string(), run_lease: 3 }
 }
 
 #[test]
@@ -31,10 +31,9 @@ fn frames_of_agents() -> Result<()> {
         boot_id: uuid::Uuid::from_u128(7).to_string(),
         version: "0.1.0".into(),
         platform: "linux".into(),
-        runs: run().into_iter().collect(),
+        runs: vec![run()],
         slots: 2,
         join_counter: 9,
-        ..v1::Hello::default()
     };
     let step = v1::Step {
         seq: 1,
@@ -56,12 +55,14 @@ fn frames_of_agents() -> Result<()> {
     let outcomes = [v1::run_ended::Outcome::Look(look), v1::run_ended::Outcome::Failed(failure)];
     let mut frames = vec![
         In::Hello(hello),
-        In::Heartbeat(v1::Heartbeat { runs: run().into_iter().collect() }),
-        In::Acknowledge(v1::Acknowledge { run: run() }),
-        In::Refuse(v1::Refuse { run: run(), reason: "full".into() }),
-        In::Step(v1::StepReport { run: run(), step: Some(step) }),
+        In::Heartbeat(v1::Heartbeat { runs: vec![run()] }),
+        In::Acknowledge(v1::Acknowledge { run: Some(run()) }),
+        In::Refuse(v1::Refuse { run: Some(run()), reason: "full".into() }),
+        In::Step(v1::StepReport { run: Some(run()), step: Some(step) }),
     ];
-    frames.extend(outcomes.map(|outcome| In::RunEnded(v1::RunEnded { run: run(), outcome: Some(outcome) })));
+    frames.extend(
+        outcomes.map(|outcome| In::RunEnded(v1::RunEnded { run: Some(run()), outcome: Some(outcome) })),
+    );
     let samples: Vec<_> =
         frames.into_iter().map(|frame| v1::OpenRequest { frame: Some(frame) }.encode_to_vec()).collect();
     for sample in &samples {
@@ -99,7 +100,7 @@ fn frames_of_controllers() -> Result<()> {
         ..v1::PublishTask::default()
     };
     let dispatch = v1::Dispatch {
-        run: run(),
+        run: Some(run()),
         kind: v1::JobKind::Publish.into(),
         attempt: 1,
         account: Some(account),
@@ -110,7 +111,7 @@ fn frames_of_controllers() -> Result<()> {
     let frames = [
         Out::Welcome(v1::Welcome { session_epoch: 1, ..v1::Welcome::default() }),
         Out::Dispatch(Box::new(dispatch)),
-        Out::Cancel(v1::Cancel { run: run() }),
+        Out::Cancel(v1::Cancel { run: Some(run()) }),
         Out::GoAway(v1::GoAway { reason: "drain".into(), ..v1::GoAway::default() }),
         Out::Trust(v1::Trust { digest: "d".into(), ..v1::Trust::default() }),
     ];

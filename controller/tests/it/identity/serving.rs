@@ -104,7 +104,7 @@ async fn a_certificate_of_ones_own_is_replaced_without_touching_a_stream_and_tur
         if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer) }
     })
     .await?;
-    system.clock.advance(DAY * 60 - Duration::from_secs(3_600));
+    system.clock.advance(DAY * 59 + Duration::from_secs(23 * 3_600));
     let (_, answer) = public.get(&system, "/readyz").await?;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("needs a person"), "{answer}");
     let quiet =

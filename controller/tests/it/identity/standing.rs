@@ -325,19 +325,15 @@ async fn revocation_ends_streams_on_every_controller_even_when_its_hint_is_lost(
     let agent = Agent::enrol(&system, &user).await?;
     let mut stream = agent.attach_at(&system, &elsewhere).await?;
     revoke(&user, &agent.id).await?;
-    let began = std::time::Instant::now();
     assert!(matches!(stream.next().await?, v1::open_response::Frame::GoAway(_)));
-    eprintln!("revoked through another controller: ended after {:?}", began.elapsed());
 
     // By hand in the database: nobody is notified, and the look of every few seconds finds it.
     let agent = Agent::enrol(&system, &user).await?;
     let mut stream = agent.attach_at(&system, &elsewhere).await?;
     let mut connection = sqlx::PgConnection::connect(system.database.url()).await?;
-    let began = std::time::Instant::now();
     let revoked = format!("update agents set revoked_at = now() where id = '{}'", agent.id);
     connection.execute(sqlx::AssertSqlSafe(revoked)).await?;
     assert!(matches!(stream.next().await?, v1::open_response::Frame::GoAway(_)));
-    eprintln!("revoked without a hint: ended after {:?}", began.elapsed());
     let refused = stream.fetch_photo("x", "y").await.expect_err("revoked");
     assert_eq!(reason(&refused), "AGENT_REVOKED");
     // A revoked key is not enrolled again under a new string.
