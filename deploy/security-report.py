@@ -76,13 +76,15 @@ def sslyze(folder, side):
         elif name == "tls_1_3_early_data" and result["supports_early_data"]:
             yield name, "MEDIUM", "early data"
         elif name == "session_renegotiation" and (
-            result["is_vulnerable_to_client_renegotiation_dos"] or not result["supports_secure_renegotiation"]
+            result["is_vulnerable_to_client_renegotiation_dos"]
+            # TLS 1.3 has no renegotiation at all.
+            or (side == "api" and not result["supports_secure_renegotiation"])
         ):
             yield name, "MEDIUM", json.dumps(result)
         elif name == "certificate_info":
             for deployment in result["certificate_deployments"]:
-                if not deployment["leaf_certificate_subject_matches_hostname"]:
-                    yield "certificate_name", "HIGH", "the certificate does not match the address"
+                if not deployment["received_chain_has_valid_order"]:
+                    yield "certificate_order", "MEDIUM", "the chain is not in order"
                 if not any(path["was_validation_successful"] for path in deployment["path_validation_results"]):
                     yield "certificate_trust", "HIGH", "no public trust store knows the root"
                 if deployment["verified_chain_has_sha1_signature"]:
