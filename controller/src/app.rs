@@ -21,14 +21,15 @@ use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::{Drained, Tasks};
 use tradepost_runtime::telemetry::{self, Metrics};
 use tradepost_runtime::tls::{self, ClientAuth, Protocols, ReloadingServerConfig, TlsListener};
-use tradepost_store::Store;
+use tradepost_store::Database;
 
 use crate::background::{self, Grace};
 use crate::config::{self, Config};
 use crate::grpc::layers::{Gate, Side};
 use crate::grpc::{self, Addresses, Api};
 use crate::identity::{self, Identity};
-use crate::service::Core;
+use crate::seal::{self, Sealer};
+use crate::service::{Core, People};
 use crate::session::Sessions;
 use crate::{metric, web};
 
@@ -81,6 +82,9 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The keys of sealed secrets cannot be used.
+    #[error(transparent)]
+    Sealer(#[from] seal::Error),
     /// Metrics cannot be recorded.
     #[error("metrics: {0}")]
     Metrics(String),
@@ -108,6 +112,7 @@ pub struct Surroundings {
 /// A controller that is ready to run.
 pub struct App {
     core: Core,
+    people: People,
     sessions: Sessions,
     identity: Arc<Identity>,
     tasks: Tasks,
@@ -143,13 +148,36 @@ pub enum Opener {
 
 /// Opens the database of `config` and brings its schema up to date.
 pub async fn open_core(config: &Config, surroundings: &Surroundings, opener: Opener) -> Result<Core, Error> {
+    open_database(config, surroundings, opener).await.map(|(core, _)| core)
+}
+
+/// The same, with the use cases of users. The keys of sealed secrets are made where there are none.
+pub async fn open_people(
+    config: &Config,
+    surroundings: &Surroundings,
+    opener: Opener,
+) -> Result<People, Error> {
+    let (core, database) = open_database(config, surroundings, opener).await?;
+    let folder = config.identity_folder();
+    identity::files::create_private(&folder)
+        .map_err(|source| Error::DataDir { path: folder.clone(), source })?;
+    let sealer = Sealer::load_or_create(&folder, &core.ids)?;
+    Ok(People::new(core, database, sealer, config.policy()))
+}
+
+async fn open_database(
+    config: &Config,
+    surroundings: &Surroundings,
+    opener: Opener,
+) -> Result<(Core, Arc<dyn Database>), Error> {
     let Surroundings { clock, ids, .. } = surroundings.clone();
     let path = config.data_dir.clone();
     identity::files::create_private(&path).map_err(|source| Error::DataDir { path, source })?;
     let controller = ControllerId(ids.uuid(clock.now()));
-    let store = open_store(config.database_url(), controller, clock.clone(), opener).await?;
-    store.migrate().await?;
-    Ok(Core { store, clock, ids, controller })
+    let database = open_store(config.database_url(), controller, clock.clone(), opener).await?;
+    database.migrate().await?;
+    let store = Arc::clone(&database);
+    Ok((Core { store, clock, ids, controller }, database))
 }
 
 async fn open_store(
@@ -157,7 +185,7 @@ async fn open_store(
     controller: ControllerId,
     clock: SharedClock,
     opener: Opener,
-) -> Result<Arc<dyn Store>, tradepost_store::Error> {
+) -> Result<Arc<dyn Database>, tradepost_store::Error> {
     if url.starts_with("postgres:") || url.starts_with("postgresql:") {
         let options = tradepost_store_postgres::Options { url, max_connections: PG_CONNECTIONS, controller };
         tradepost_store_postgres::open(options).await
@@ -179,7 +207,7 @@ async fn open_store(
 impl App {
     /// Opens and binds everything; nothing is served yet.
     pub async fn build(config: Config, surroundings: Surroundings) -> Result<Self, Error> {
-        let core = open_core(&config, &surroundings, Opener::Controller).await?;
+        let (core, database) = open_database(&config, &surroundings, Opener::Controller).await?;
         // Sockets first: a controller that cannot listen leaves no authority behind.
         let (api, agents) = (bound(Side::Api, &config).await?, bound(Side::Agents, &config).await?);
         let tasks = Tasks::new();
@@ -192,6 +220,8 @@ impl App {
         if made {
             tracing::info!(folder = %folder.display(), "a certificate authority was made");
         }
+        let sealer = Sealer::load_or_create(&folder, &core.ids)?;
+        let people = People::new(core.clone(), database, sealer, config.policy());
         let names = config.certificate_names();
         let api = Listener::new(api, tls_config(&identity, &core, &names, Side::Api)?);
         let agents = Listener::new(agents, tls_config(&identity, &core, &names, Side::Agents)?);
@@ -201,6 +231,7 @@ impl App {
         };
         Ok(Self {
             core,
+            people,
             sessions: Sessions::default(),
             identity: Arc::new(identity),
             tasks,
@@ -243,21 +274,29 @@ impl App {
         &self.core
     }
 
+    /// Use cases of users, for tests and tools beside the services.
+    pub fn people(&self) -> &People {
+        &self.people
+    }
+
     /// Serves until `end` resolves, then drains. Says whether everything ended in time.
     pub async fn run(self, end: impl Future<Output = ()>) -> Result<Drained, Error> {
         let api = Api {
             core: self.core.clone(),
+            people: self.people.clone(),
             sessions: self.sessions.clone(),
             identity: Arc::clone(&self.identity),
             tasks: self.tasks.clone(),
             addresses: self.addresses,
         };
-        let (router, health) = grpc::api_router(&api, Gate::new(self.core.clone(), Side::Api))
+        let gate =
+            |side| Gate::new(self.core.clone(), self.people.clone(), &self.config.api.trusted_proxies, side);
+        let (router, health) = grpc::api_router(&api, gate(Side::Api))
             .map_err(|status| Error::Services(status.message().to_owned()))?;
         let router = router.merge(web::router(self.core.clone(), self.tasks.shutdown_token()));
         report(&health, tonic_health::ServingStatus::Serving).await;
-        let agents = grpc::agents_router(&api, Gate::new(self.core.clone(), Side::Agents));
-        background::start(&self.core, &self.sessions, &self.tasks, self.grace);
+        let agents = grpc::agents_router(&api, gate(Side::Agents));
+        background::start(&self.core, &self.people, &self.sessions, &self.tasks, self.grace);
         let names = self.config.certificate_names();
         let certificates =
             [(self.api.certificate.clone(), Side::Api), (self.agents.certificate.clone(), Side::Agents)];

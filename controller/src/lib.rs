@@ -9,6 +9,7 @@
 //! - [`session`]: live streams of agents.
 //! - [`background`]: what time alone brings about.
 //! - [`identity`]: the certificate authority.
+//! - [`seal`]: what the controller must read is sealed before it reaches the database.
 //! - [`app`]: puts them together; the only file that names a database engine.
 
 pub mod app;
@@ -18,6 +19,7 @@ pub mod config;
 pub mod grpc;
 pub mod identity;
 pub mod metric;
+pub mod seal;
 pub mod service;
 pub mod session;
 pub mod web;

@@ -14,7 +14,7 @@ use tradepost_runtime::tasks::Tasks;
 
 use self::driver::Driver;
 use crate::metric;
-use crate::service::Core;
+use crate::service::{Core, People};
 use crate::session::Sessions;
 
 /// Agents that were heard of are recorded this often.
@@ -27,6 +27,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(10);
 /// Jobs are counted this often.
 const COUNT: Duration = Duration::from_secs(10);
+/// Ended sessions and counters are deleted this often.
+const PURGE: Duration = Duration::from_secs(3600);
 
 /// When leases of a time before this process may be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub enum Grace {
 }
 
 /// Starts every background task.
-pub fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, grace: Grace) {
+pub fn start(core: &Core, people: &People, sessions: &Sessions, tasks: &Tasks, grace: Grace) {
     let driver = Driver { tasks: tasks.clone(), ids: core.ids.clone() };
     let wake = Arc::new(Notify::new());
     hints::start(core, sessions, tasks, &wake);
@@ -71,5 +73,10 @@ pub fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, grace: Grace) {
             metric::attached(sessions.count());
             Ok(())
         }
+    });
+    let people = people.clone();
+    driver.spawn("purge-sessions", Duration::ZERO, PURGE, Arc::default(), move || {
+        let people = people.clone();
+        async move { people.purge().await.map(drop) }
     });
 }

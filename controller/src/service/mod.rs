@@ -18,6 +18,7 @@ pub mod evidence;
 pub mod job;
 pub mod listing;
 pub mod page;
+pub mod people;
 pub mod permit;
 pub mod photo;
 pub mod posting;
@@ -30,3 +31,4 @@ pub mod work;
 
 pub use self::core::Core;
 pub use self::error::{Error, Reason, Result};
+pub use self::people::People;

@@ -4,7 +4,12 @@
 
 mod access;
 mod agent;
+mod guard;
 mod input;
+mod matrix;
+mod people;
+mod person;
+mod raw;
 mod recovery;
 mod system;
 mod work;

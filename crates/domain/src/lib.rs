@@ -22,4 +22,8 @@ pub mod posting;
 pub mod publish;
 pub mod reconcile;
 pub mod retry;
+pub mod scope;
+pub mod session;
+pub mod throttle;
 pub mod time;
+pub mod user;

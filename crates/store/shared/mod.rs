@@ -15,7 +15,8 @@
 //! To add a query: write it here, run `make sqlx`. When one engine refuses it, make it a pair in the two dialects.
 //!
 //! Locks on PostgreSQL are taken in one order: agents, listings, new rows, jobs, intents, postings, and last the
-//! workspace's row (by appending events).
+//! workspace's row (by appending events). Where users and members change, the workspace's row comes first, or the counter
+//! row that stands for all operators.
 
 mod accounts;
 mod agents;
@@ -23,13 +24,20 @@ mod auth;
 mod commit;
 mod events;
 mod evidence;
+mod factors;
 mod fault;
+mod invitations;
 mod listings;
+mod members;
 mod page;
 mod photos;
 mod rows;
+mod sessions;
 mod steps;
+mod throttles;
+mod tokens;
 mod tx;
+mod users;
 mod work;
 
 pub(crate) use self::fault::{Fault, conflict_of};

@@ -17,9 +17,13 @@ pub mod conformance;
 mod error;
 mod events;
 mod evidence;
+mod factors;
 mod listings;
 mod page;
 mod photos;
+mod sessions;
+mod throttles;
+mod users;
 mod wake;
 mod work;
 
@@ -32,9 +36,18 @@ pub use self::auth::{Auth, NewToken, NewUser, Principal, Role};
 pub use self::error::{Conflict, Error};
 pub use self::events::Events;
 pub use self::evidence::{Evidence, EvidenceFile};
+pub use self::factors::{Factor, Factors, Sealed};
 pub use self::listings::Listings;
 pub use self::page::{Cursor, PageRequest, Slice};
 pub use self::photos::Photos;
+pub use self::sessions::{
+    ApiToken, Bearer, Credential, NewApiToken, NewSecrets, NewSession, RefreshToken, Session, Sessions,
+};
+pub use self::throttles::Throttles;
+pub use self::users::{
+    Credentials, Guest, Invitation, Member, Membership, NewInvitation, NewReset, NewWorkspace, Registration,
+    User, Users, WorkspaceChoice,
+};
 pub use self::wake::{Hint, WakeHints};
 pub use self::work::{
     Change, ChangeReceipt, Claim, EpochGuard, JobFilter, PostingFilter, Step, StepStatus, StoredStep, Work,
@@ -55,3 +68,8 @@ pub trait Store: Auth + Accounts + Listings + Photos + Agents + Work + Evidence 
     /// Ends pools and writers; what was acknowledged is durable.
     async fn close(&self);
 }
+
+/// All that a controller asks of a database: the work, and who may do it.
+pub trait Database: Store + Users + Sessions + Factors + Throttles {}
+
+impl<T: Store + Users + Sessions + Factors + Throttles> Database for T {}
