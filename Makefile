@@ -1,5 +1,5 @@
 # Everything a newcomer needs is `make demo` and `make test`. The work is done by cargo, npm and the scripts in deploy/.
-.PHONY: help demo test lint sqlx check-windows bench-flow
+.PHONY: help demo test lint sqlx check-windows bench-flow attacks
 .DEFAULT_GOAL := help
 PROFILE ?= dev
 
@@ -27,3 +27,6 @@ bench-flow: ## measures a posting through the whole system against a plain hand-
 	@deploy/bootstrap.sh
 	@cargo build --workspace --bins --benches --profile $(PROFILE)
 	@cargo bench --workspace --bench flow --profile $(PROFILE)
+
+attacks: ## credential stuffing, replayed codes and refresh tokens at full strength; PROFILE=release for optimised builds
+	@cargo bench --workspace --bench attacks --profile $(PROFILE)

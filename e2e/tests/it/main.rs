@@ -3,3 +3,4 @@
 mod bad_input;
 mod crashes;
 mod main_flow;
+mod users;

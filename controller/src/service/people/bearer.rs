@@ -52,7 +52,9 @@ impl People {
     /// Who holds `token`, in the workspace that `chosen` names if given.
     pub async fn authenticate(&self, token: &str, chosen: Option<&str>) -> Result<Bearer> {
         let key = hash(&format!("{token}\n{}", chosen.unwrap_or_default()));
-        if let Some(bearer) = self.seen.find(&key) {
+        if let Some(bearer) = self.seen.find(&key)
+            && bearer.expires_at.is_none_or(|at| at > self.now())
+        {
             return Ok(bearer);
         }
         let bearer = self.look_up(token, chosen).await?;

@@ -89,6 +89,7 @@ impl People {
     /// Removes the second factor of somebody who has lost it; all of their sessions end.
     pub async fn reset_factor(&self, id: UserId) -> Result<tradepost_store::User> {
         let removed = self.store.remove_factor(id, None, self.now()).await?;
+        self.store.forget(&codes_key(id)).await?;
         self.look_again();
         let user = self.store.find_user(id).await?.ok_or_else(|| user_missing(id))?;
         if removed {
@@ -122,7 +123,7 @@ impl People {
     }
 
     async fn count_code(&self, user: UserId) -> Result<String> {
-        let key = format!("codes:{user}");
+        let key = codes_key(user);
         self.count_key(&key, throttle::CODES).await?;
         Ok(key)
     }
@@ -147,6 +148,10 @@ impl People {
         let hashes = codes.iter().map(|code| code_hash(user, &code.replace('-', ""))).collect();
         (codes, hashes)
     }
+}
+
+fn codes_key(user: UserId) -> String {
+    format!("codes:{user}")
 }
 
 fn code_hash(user: UserId, code: &str) -> [u8; 32] {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tradepost_runtime::ids::Ids;
 use zeroize::Zeroizing;
 
@@ -34,6 +34,11 @@ pub struct Hashing {
     ids: Ids,
 }
 
+/// A place among those who sign in at this moment.
+pub struct Place {
+    _held: OwnedSemaphorePermit,
+}
+
 /// What a check of a password found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checked {
@@ -55,6 +60,15 @@ impl Hashing {
             waiting: Arc::new(Semaphore::new(at_once + WAITING_MAX)),
             ids,
         }
+    }
+
+    /// A place, for who will hash; refused at once, before anything else is done for them, when too many have one.
+    pub fn reserve(&self) -> Result<Place> {
+        let reserved = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| {
+            Error::new(Reason::TooBusy, "too many people are signing in at this moment; try again")
+                .retry_after(Duration::from_secs(2))
+        });
+        Ok(Place { _held: reserved? })
     }
 
     /// The PHC string of a password.
@@ -90,11 +104,6 @@ impl Hashing {
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        let busy = |_| {
-            Error::new(Reason::TooBusy, "too many people are signing in at this moment; try again")
-                .retry_after(Duration::from_secs(2))
-        };
-        let _place = Arc::clone(&self.waiting).try_acquire_owned().map_err(busy)?;
         let permit = Arc::clone(&self.running).acquire_owned().await.map_err(Error::internal)?;
         // The permit goes along: a caller that gives up does not make room while the work goes on.
         let worked = tokio::task::spawn_blocking(move || {
@@ -152,7 +161,7 @@ mod tests {
         let hashing = Hashing::new(Ids::seeded(1));
         let all = u32::try_from(hashing.waiting.available_permits()).expect("few");
         let _full = hashing.waiting.acquire_many(all).await.expect("open");
-        let refused = hashing.hash("correct horse").await.expect_err("full");
+        let refused = hashing.reserve().map(drop).expect_err("full");
         assert_eq!(refused.reason, Reason::TooBusy);
         assert!(refused.retry_after.is_some());
     }

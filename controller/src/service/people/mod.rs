@@ -29,6 +29,7 @@ use zeroize::Zeroizing;
 
 use self::bearer::Seen;
 use self::hashing::Hashing;
+use self::throttle::Waiting;
 use super::core::Core;
 use crate::seal::Sealer;
 
@@ -51,6 +52,7 @@ pub struct People {
     hashing: Hashing,
     policy: Policy,
     seen: Seen,
+    waiting: Waiting,
 }
 
 /// Where a call comes from.
@@ -80,7 +82,7 @@ impl People {
     /// On a database; `sealer` opens what it holds.
     pub fn new(core: Core, store: Arc<dyn Database>, sealer: Sealer, policy: Policy) -> Self {
         let hashing = Hashing::new(core.ids.clone());
-        Self { core, store, sealer, hashing, policy, seen: Seen::default() }
+        Self { core, store, sealer, hashing, policy, seen: Seen::default(), waiting: Waiting::default() }
     }
 
     fn now(&self) -> Timestamp {

@@ -55,6 +55,7 @@ impl People {
         peer: Peer,
         counted: &str,
     ) -> Result<Registration> {
+        let _place = self.hashing.reserve()?;
         let mut violations = Violations::new();
         let address = violations.check("email", email.parse::<Email>());
         if let Some(address) = &address {
@@ -92,6 +93,7 @@ impl People {
 
     /// Sets a password by an operator's string.
     pub async fn reset_password(&self, reset: &str, new: &str, peer: Peer) -> Result<()> {
+        let _place = self.hashing.reserve()?;
         self.count("strings", throttle::STRINGS, peer).await?;
         let void = || {
             let message =

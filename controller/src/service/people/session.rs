@@ -56,6 +56,7 @@ pub struct Issued {
 impl People {
     /// Begins a session. Unknown addresses take as long as wrong passwords and are told the same.
     pub async fn sign_in(&self, sign_in: SignIn, peer: Peer) -> Result<Issued> {
+        let _place = self.hashing.reserve()?;
         self.count("login", throttle::LOGIN, peer).await?;
         let Credentials { user, password_hash } = self.check_sign_in(&sign_in, peer).await?;
         match user.state {
@@ -176,6 +177,7 @@ impl People {
         password: &str,
         peer: Peer,
     ) -> Result<String> {
+        let _place = self.hashing.reserve()?;
         let sign_in = SignIn {
             email: bearer.email.clone(),
             password: password.to_owned(),

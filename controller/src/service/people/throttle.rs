@@ -1,5 +1,7 @@
 //! Holding back who tries too much; see [`tradepost_domain::throttle`].
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -12,6 +14,15 @@ use crate::service::error::{Error, Reason, Result};
 
 /// A network that a user has signed in from is known this long.
 const KNOWN: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// Keys remembered at most.
+const WAITING_MAX: usize = 10_000;
+
+/// Who has to wait, as far as this controller was told.
+#[derive(Clone, Default)]
+pub(super) struct Waiting {
+    keys: Arc<Mutex<HashMap<String, Timestamp>>>,
+}
 
 /// The counters of one sign-in.
 pub(super) struct Tries {
@@ -26,12 +37,18 @@ impl People {
         self.count_key(&format!("{what}:net:{}", throttle::network(peer.address)), window).await
     }
 
-    /// Counts one more under `key`.
+    /// Counts one more under `key`. Who has to wait is remembered here, so that hammering costs the database nothing.
     pub(super) async fn count_key(&self, key: &str, window: Window) -> Result<()> {
         let now = self.now();
+        if let Some(until) = self.waiting.until(key, now) {
+            return Err(too_many(until, now));
+        }
         match self.store.hit(key, 1, window, now).await? {
             None => Ok(()),
-            Some(until) => Err(too_many(until, now)),
+            Some(until) => {
+                self.waiting.remember(key, until, now);
+                Err(too_many(until, now))
+            }
         }
     }
 
@@ -45,15 +62,16 @@ impl People {
             known: format!("login:known:{account}:{network}"),
         };
         let now = self.now();
+        // The network's own counter first: who waits there does not count against the account.
+        if let Some(until) = self.store.try_now(&tries.pair, throttle::PAIR, now).await? {
+            return Err(too_many(until, now));
+        }
         if self.store.waits_until(&tries.known, now).await?.is_none()
             && let Some(until) = self.store.try_now(&tries.account, throttle::ACCOUNT, now).await?
         {
             return Err(too_many(until, now));
         }
-        match self.store.try_now(&tries.pair, throttle::PAIR, now).await? {
-            None => Ok(tries),
-            Some(until) => Err(too_many(until, now)),
-        }
+        Ok(tries)
     }
 
     /// The password was right: the network is known from now on.
@@ -62,6 +80,23 @@ impl People {
         self.store.forget(&tries.account).await?;
         self.store.mark(&tries.known, self.now() + KNOWN).await?;
         Ok(())
+    }
+}
+
+impl Waiting {
+    fn until(&self, key: &str, now: Timestamp) -> Option<Timestamp> {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.get(key).copied().filter(|until| *until > now)
+    }
+
+    fn remember(&self, key: &str, until: Timestamp, now: Timestamp) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() >= WAITING_MAX {
+            keys.retain(|_, until| *until > now);
+        }
+        if keys.len() < WAITING_MAX {
+            keys.insert(key.to_owned(), until);
+        }
     }
 }
 
