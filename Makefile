@@ -1,7 +1,8 @@
 # Everything a newcomer needs is `make demo` and `make test`. The work is done by cargo, npm and the scripts in deploy/.
-.PHONY: help demo test lint sqlx check-windows bench-flow attacks
+.PHONY: help demo test lint sim sqlx check-windows bench-flow chaos orphans attacks
 .DEFAULT_GOAL := help
 PROFILE ?= dev
+SEEDS ?= 1000
 
 help: ## lists the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -17,6 +18,9 @@ lint: ## the quick checks only: formatting and clippy
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
 
+sim: ## simulates fleets from seeds with everything going wrong; SEEDS=10000 for many, SEED=7 for one with its trace in target/sim
+	@cargo run --quiet --package tradepost-simulation --profile sim --bin simulate -- $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
 sqlx: ## refreshes the checked queries' caches after a change of SQL or migrations
 	@deploy/sqlx.sh
 
@@ -27,6 +31,16 @@ bench-flow: ## measures a posting through the whole system against a plain hand-
 	@deploy/bootstrap.sh
 	@cargo build --workspace --bins --benches --profile $(PROFILE)
 	@cargo bench --workspace --bench flow --profile $(PROFILE)
+
+chaos: ## kills, stops and cuts off real processes at exact points of a posting; ROUNDS=120 (or all), SEED=N; replay one with SEED=N ONLY=CASE
+	@deploy/bootstrap.sh
+	@cargo build --workspace --bins --benches --profile $(PROFILE)
+	@cargo bench --workspace --bench chaos --profile $(PROFILE) -- --rounds "$(ROUNDS)" --seed "$(SEED)" --only "$(ONLY)"
+
+orphans: ## kills a working agent again and again and looks for what is left of Chrome; LOOPS=200, SEED=N
+	@deploy/bootstrap.sh
+	@cargo build --workspace --bins --benches --profile $(PROFILE)
+	@cargo bench --workspace --bench orphans --profile $(PROFILE) -- --loops "$(LOOPS)" --seed "$(SEED)"
 
 attacks: ## credential stuffing, replayed codes and refresh tokens at full strength; PROFILE=release for optimised builds
 	@cargo bench --workspace --bench attacks --profile $(PROFILE)

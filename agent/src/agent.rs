@@ -19,6 +19,7 @@ use crate::evidence::Spool;
 use crate::identity::{self, Identity, IdentityStore};
 use crate::journal::{self, Journal, Record};
 use crate::photos::Photos;
+use crate::platform::clock::SystemClocks;
 use crate::platform::files::{self, Lock, LockError};
 use crate::platform::processes::{self, StillAlive};
 use crate::runner::chrome::LocalChrome;
@@ -28,6 +29,7 @@ use crate::session::live::Live;
 use crate::session::remote::RemoteController;
 use crate::session::settler::Settler;
 use crate::session::state;
+use crate::wake::{Confirmed, Wake};
 
 /// Events of runs that wait for the session.
 const EVENTS: usize = 1024;
@@ -112,13 +114,15 @@ pub async fn run(settings: &Settings, this_program: PathBuf) -> Result<(), Error
     let (events, from_runs) = mpsc::channel(EVENTS);
     let (epoch, epochs) = watch::channel(None);
     let (refusal, refusals) = watch::channel(None);
-    let clock = SystemClock::shared();
-    let boot = BootId(ids.uuid(clock.now()));
+    let (confirmed, confirmations) = watch::channel(Confirmed::default());
+    let clocks = SystemClocks::shared();
+    let wake = Wake::new(Arc::clone(&clocks));
+    let boot = BootId(ids.uuid(clocks.wall()));
     let kit = Kit {
         agent: identity.agent,
         data: data.clone(),
         link: Arc::clone(&link),
-        journal,
+        journal: Arc::clone(&journal),
         settler,
         spool: Arc::clone(&spool),
         photos: Photos::open(data).map_err(io)?,
@@ -127,7 +131,9 @@ pub async fn run(settings: &Settings, this_program: PathBuf) -> Result<(), Error
         epoch: epochs,
         refusal: refusals.clone(),
         events,
-        clock,
+        clocks,
+        wake: wake.clone(),
+        confirmed: confirmations,
         ids: ids.clone(),
         tasks: tasks.clone(),
     };
@@ -137,7 +143,20 @@ pub async fn run(settings: &Settings, this_program: PathBuf) -> Result<(), Error
     let runs = Arc::new(Runner::new(Arc::new(kit)));
     let state = state::State::new(boot, config.slots);
     tasks.spawn("standing", note_standing(IdentityStore::new(data), refusals));
-    let live = Live { link, runs, state, events: from_runs, epoch, refusal, ids, shutdown };
+    tasks.spawn("wake", wake.clone().watch(shutdown.clone()));
+    let live = Live {
+        link,
+        runs,
+        state,
+        events: from_runs,
+        epoch,
+        refusal,
+        journal,
+        wake,
+        confirmed,
+        ids,
+        shutdown,
+    };
     tasks.spawn("session", live.run());
 
     termination_requested().await.map_err(Error::Signal)?;

@@ -6,6 +6,7 @@
 //! - [`journal`]: what must be known after any crash.
 //! - [`browser`]: Chrome through chromedriver.
 //! - [`platform`]: what operating systems do differently.
+//! - [`wake`]: noticing that the PC has slept.
 //! - [`identity`], [`credentials`], [`photos`], [`evidence`]: what is kept on this PC.
 //! - [`args`], [`config`], [`commands`]: the program around it.
 //!
@@ -27,3 +28,4 @@ pub mod photos;
 pub mod platform;
 pub mod runner;
 pub mod session;
+pub mod wake;

@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod agents;
 pub(crate) mod jobs;
 pub(crate) mod listings;
+pub(crate) mod pacing;
 pub(crate) mod people;
 pub(crate) mod postings;
 

@@ -28,7 +28,7 @@ use tradepost_runtime::telemetry;
 use tradepost_runtime::tls::{self, Connector};
 use url::Url;
 
-pub(crate) use self::calls::Listed;
+pub(crate) use self::calls::{DeadLetters, Listed, Remedy};
 pub(crate) use self::feed::{Feed, Next};
 use self::keeper::Keeper;
 pub(crate) use self::people::Login;

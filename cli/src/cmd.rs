@@ -2,12 +2,15 @@
 
 mod accounts;
 mod agents;
+mod dead_letters;
 mod find;
 mod jobs;
 mod listings;
 mod login;
 mod members;
+mod pacing;
 mod postings;
+mod resolve;
 mod sign_in;
 mod status;
 mod tokens;

@@ -166,6 +166,78 @@ pub(crate) struct Account {
     pub(crate) agent_id: String,
     pub(crate) created_at: Option<Time>,
     pub(crate) etag: String,
+    pub(crate) auto_republish: bool,
+}
+
+/// How often an account may act.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Pacing {
+    pub(crate) account_id: String,
+    pub(crate) rules: Policy,
+    pub(crate) own: Policy,
+    pub(crate) paused_at: Option<Time>,
+    pub(crate) cool_down_until: Option<Time>,
+    pub(crate) cool_down_class: String,
+    pub(crate) next_at: Option<Time>,
+    pub(crate) waiting_for: String,
+    pub(crate) used_last_hour: u32,
+    pub(crate) used_last_day: u32,
+}
+
+/// Limits; what is not given is left out.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Policy {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) per_hour: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) per_day: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) min_gap_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) logins_per_hour: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) looks_per_hour: Option<u32>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) quiet_hours: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) time_zone: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) new_days: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) new_per_day: Option<u32>,
+}
+
+/// What a posting waits for.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Wait {
+    pub(crate) posting_id: String,
+    #[serde(serialize_with = "names::posting_state")]
+    pub(crate) state: posting::State,
+    pub(crate) reason: String,
+    pub(crate) waiting_for: String,
+    pub(crate) until: Option<Time>,
+    pub(crate) time_zone: String,
+    pub(crate) priority: i32,
+    pub(crate) ahead: u32,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// What became of many dead letters.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Treated {
+    pub(crate) matched: u32,
+    pub(crate) done: u32,
+    pub(crate) refused: Vec<RefusedJob>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RefusedJob {
+    pub(crate) job_id: String,
+    pub(crate) message: String,
 }
 
 /// An account as a person wants it.
@@ -224,6 +296,9 @@ pub(crate) struct Failure {
     pub(crate) step: String,
     pub(crate) field: String,
     pub(crate) message: String,
+    /// Until when the site says to wait; left out where it says nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) until: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -269,7 +344,56 @@ pub(crate) struct Receipt {
     pub(crate) recipe: String,
     pub(crate) agent_id: String,
     pub(crate) prepare_ms: u64,
+    pub(crate) permit_ms: u64,
     pub(crate) confirm_ms: u64,
+    pub(crate) witness: Witness,
+    pub(crate) new_item_ids: Vec<String>,
+    pub(crate) count_after: Option<u32>,
+    pub(crate) resolution: Option<Resolution>,
+}
+
+/// Who saw the listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Witness {
+    Run,
+    Look,
+    Person,
+}
+
+/// A person's word.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Resolution {
+    pub(crate) by: String,
+    pub(crate) at: Option<Time>,
+    pub(crate) looks: u32,
+    pub(crate) question: String,
+}
+
+/// What one look saw.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Look {
+    pub(crate) seq: u32,
+    pub(crate) generation: u32,
+    pub(crate) job_id: String,
+    pub(crate) at: Option<Time>,
+    pub(crate) whole: bool,
+    pub(crate) total: u32,
+    pub(crate) before: u32,
+    pub(crate) known_seen: u32,
+    pub(crate) new_items: Vec<NewItem>,
+    pub(crate) verdict: String,
+}
+
+/// A listing that was not there before the click.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NewItem {
+    pub(crate) item_id: String,
+    pub(crate) url: String,
+    pub(crate) matches: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -303,6 +427,7 @@ pub(crate) struct Job {
     pub(crate) run_after: Option<Time>,
     pub(crate) cancel_requested: bool,
     pub(crate) failure: Option<Failure>,
+    pub(crate) discarded_at: Option<Time>,
     pub(crate) created_at: Option<Time>,
     pub(crate) updated_at: Option<Time>,
 }

@@ -26,7 +26,7 @@ use anyhow::{Result, ensure};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tonic::transport::Channel;
-use tradepost_controller::app::{App, Surroundings};
+use tradepost_controller::app::{App, Authority, Surroundings};
 use tradepost_controller::background::Grace;
 use tradepost_controller::config::Config;
 use tradepost_proto::v1;
@@ -60,10 +60,9 @@ async fn attack() -> Result<()> {
     replay_codes().await?;
     replay_refresh_tokens().await?;
     let mut slow = Vec::new();
-    for (engine, database) in [
-        ("SQLite", TestDatabase::sqlite()?),
-        ("PostgreSQL", TestDatabase::empty_postgres().await?),
-    ] {
+    for (engine, database) in
+        [("SQLite", TestDatabase::sqlite()?), ("PostgreSQL", TestDatabase::empty_postgres().await?)]
+    {
         let ratio = stuff_credentials(engine, database).await?;
         if ratio > 2.0 {
             slow.push(engine);
@@ -90,6 +89,7 @@ async fn replay_codes() -> Result<()> {
             ids: Ids::from_system(),
             grace: Grace::None,
             metrics: None,
+            authority: Authority::Given,
         };
         controllers.push(App::build(config, surroundings).await?);
     }
@@ -106,7 +106,9 @@ async fn replay_codes() -> Result<()> {
         tried += 5;
         more_than_once += used - 1;
     }
-    println!("codes      {tried} tries of {codes} codes over 3 controllers: {more_than_once} used more than once");
+    println!(
+        "codes      {tried} tries of {codes} codes over 3 controllers: {more_than_once} used more than once"
+    );
     ensure!(more_than_once == 0, "{more_than_once} codes were used more than once");
     Ok(())
 }

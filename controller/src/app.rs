@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 use tradepost_domain::id::ControllerId;
+use tradepost_runtime::clock::disciplined::DisciplinedClock;
 use tradepost_runtime::clock::{SharedClock, SystemClock};
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::{Drained, Tasks};
@@ -28,10 +29,12 @@ use crate::config::{self, Config};
 use crate::grpc::layers::{Gate, Side};
 use crate::grpc::{self, Addresses, Api};
 use crate::identity::{self, Identity};
+use crate::memory::Memory;
 use crate::seal::{self, Sealer};
+use crate::service::recent::Recent;
 use crate::service::{Core, People};
 use crate::session::Sessions;
-use crate::{metric, web};
+use crate::{metric, timekeeping, web};
 
 /// HTTP/2 pings to silent peers, and how long their answer may take.
 const PING: Duration = Duration::from_secs(30);
@@ -67,6 +70,12 @@ pub enum Error {
     /// The certificate authority cannot be used.
     #[error(transparent)]
     Identity(#[from] identity::Error),
+    /// The schedule of looks makes no sense.
+    #[error(
+        "reconcile.looks needs one delay or more, and neither they nor reconcile.horizon may be zero; leave both out for \
+         the usual schedule"
+    )]
+    Looks,
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] tls::Error),
@@ -107,6 +116,17 @@ pub struct Surroundings {
     pub grace: Grace,
     /// The recorder behind /metrics; none serves no metrics.
     pub metrics: Option<Metrics>,
+    /// Whose time several controllers of one database agree on.
+    pub authority: Authority,
+}
+
+/// Whose clock is the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// The database's, where it has one of its own (I8): the given clock serves until the database is open.
+    Database,
+    /// The given one: tests.
+    Given,
 }
 
 /// A controller that is ready to run.
@@ -121,7 +141,9 @@ pub struct App {
     api: Listener,
     agents: Listener,
     metrics: Option<SocketAddr>,
+    memory: Memory,
     grace: Grace,
+    disciplined: Option<Arc<DisciplinedClock>>,
 }
 
 struct Listener {
@@ -133,7 +155,13 @@ struct Listener {
 impl Surroundings {
     /// Those of a real process.
     pub fn of_system() -> Self {
-        Self { clock: SystemClock::shared(), ids: Ids::from_system(), grace: Grace::ForAgents, metrics: None }
+        Self {
+            clock: SystemClock::shared(),
+            ids: Ids::from_system(),
+            grace: Grace::ForAgents,
+            metrics: None,
+            authority: Authority::Database,
+        }
     }
 }
 
@@ -148,7 +176,7 @@ pub enum Opener {
 
 /// Opens the database of `config` and brings its schema up to date.
 pub async fn open_core(config: &Config, surroundings: &Surroundings, opener: Opener) -> Result<Core, Error> {
-    open_database(config, surroundings, opener).await.map(|(core, _)| core)
+    open(config, surroundings, opener).await.map(|opened| opened.core)
 }
 
 /// The same, with the use cases of users. The keys of sealed secrets are made where there are none.
@@ -157,7 +185,7 @@ pub async fn open_people(
     surroundings: &Surroundings,
     opener: Opener,
 ) -> Result<People, Error> {
-    let (core, database) = open_database(config, surroundings, opener).await?;
+    let Opened { core, database, .. } = open(config, surroundings, opener).await?;
     let folder = config.identity_folder();
     identity::files::create_private(&folder)
         .map_err(|source| Error::DataDir { path: folder.clone(), source })?;
@@ -165,19 +193,36 @@ pub async fn open_people(
     Ok(People::new(core, database, sealer, config.policy()))
 }
 
-async fn open_database(
-    config: &Config,
-    surroundings: &Surroundings,
-    opener: Opener,
-) -> Result<(Core, Arc<dyn Database>), Error> {
+/// An open database, with the clock that must be kept at its own.
+struct Opened {
+    core: Core,
+    database: Arc<dyn Database>,
+    disciplined: Option<Arc<DisciplinedClock>>,
+}
+
+async fn open(config: &Config, surroundings: &Surroundings, opener: Opener) -> Result<Opened, Error> {
     let Surroundings { clock, ids, .. } = surroundings.clone();
     let path = config.data_dir.clone();
     identity::files::create_private(&path).map_err(|source| Error::DataDir { path, source })?;
     let controller = ControllerId(ids.uuid(clock.now()));
     let database = open_store(config.database_url(), controller, clock.clone(), opener).await?;
     database.migrate().await?;
+    // An SQLite file is on this machine, whose wall clock counts also the time that it sleeps.
+    let disciplined = match surroundings.authority {
+        Authority::Database if is_postgres(&config.database_url()) => {
+            Some(timekeeping::clock_of(database.as_ref(), &clock).await?)
+        }
+        Authority::Database | Authority::Given => None,
+    };
+    let clock = disciplined.clone().map_or(clock, |disciplined| disciplined as SharedClock);
+    let looks = Arc::new(config.reconcile.schedule().ok_or(Error::Looks)?);
     let store = Arc::clone(&database);
-    Ok((Core { store, clock, ids, controller }, database))
+    let core = Core { store, clock, ids, controller, recent: Recent::default(), looks };
+    Ok(Opened { core, database, disciplined })
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres:") || url.starts_with("postgresql:")
 }
 
 async fn open_store(
@@ -186,7 +231,7 @@ async fn open_store(
     clock: SharedClock,
     opener: Opener,
 ) -> Result<Arc<dyn Database>, tradepost_store::Error> {
-    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+    if is_postgres(&url) {
         let options = tradepost_store_postgres::Options { url, max_connections: PG_CONNECTIONS, controller };
         tradepost_store_postgres::open(options).await
     } else if url.contains("://") && !url.starts_with("sqlite:") {
@@ -204,10 +249,34 @@ async fn open_store(
     }
 }
 
+/// Copies the embedded database to a new file, beside a controller that may be running. Returns the copy's size in bytes.
+pub async fn backup(config: &Config, to: &Path) -> Result<u64, Error> {
+    embedded(config, "make a backup with `pg_dump --format=custom --file FILE URL`")?;
+    Ok(tradepost_store_sqlite::backup(&config.database_url(), to).await?)
+}
+
+/// Checks a backup of the embedded database and copies it beside the database's place. Refuses while a controller runs.
+pub(crate) async fn stage_restore(
+    config: &Config,
+    from: &Path,
+) -> Result<tradepost_store_sqlite::Restoring, Error> {
+    let by_tools = "end every controller, restore with `pg_restore --clean --if-exists --dbname URL FILE`, then run `controller \
+         fleet-epoch bump`";
+    embedded(config, by_tools)?;
+    Ok(tradepost_store_sqlite::restore(&config.database_url(), from).await?)
+}
+
+fn embedded(config: &Config, instead: &str) -> Result<(), Error> {
+    match config.database_file() {
+        Some(_) => Ok(()),
+        None => Err(tradepost_store::Error::Setup(format!("PostgreSQL has its own tools: {instead}")).into()),
+    }
+}
+
 impl App {
     /// Opens and binds everything; nothing is served yet.
     pub async fn build(config: Config, surroundings: Surroundings) -> Result<Self, Error> {
-        let (core, database) = open_database(&config, &surroundings, Opener::Controller).await?;
+        let Opened { core, database, disciplined } = open(&config, &surroundings, Opener::Controller).await?;
         // Sockets first: a controller that cannot listen leaves no authority behind.
         let (api, agents) = (bound(Side::Api, &config).await?, bound(Side::Agents, &config).await?);
         let tasks = Tasks::new();
@@ -222,6 +291,8 @@ impl App {
         }
         let sealer = Sealer::load_or_create(&folder, &core.ids)?;
         let people = People::new(core.clone(), database, sealer, config.policy());
+        let memory = Memory::new(&folder);
+        memory.check(&core).await?;
         let names = config.certificate_names();
         let api = Listener::new(api, tls_config(&identity, &core, &names, Side::Api)?);
         let agents = Listener::new(agents, tls_config(&identity, &core, &names, Side::Agents)?);
@@ -230,9 +301,9 @@ impl App {
             agents: told(config.agents.public_address.as_ref(), agents.address),
         };
         Ok(Self {
+            sessions: Sessions::new(core.clock.clone()),
             core,
             people,
-            sessions: Sessions::default(),
             identity: Arc::new(identity),
             tasks,
             config,
@@ -240,7 +311,9 @@ impl App {
             api,
             agents,
             metrics,
+            memory,
             grace: surroundings.grace,
+            disciplined,
         })
     }
 
@@ -297,6 +370,10 @@ impl App {
         report(&health, tonic_health::ServingStatus::Serving).await;
         let agents = grpc::agents_router(&api, gate(Side::Agents));
         background::start(&self.core, &self.people, &self.sessions, &self.tasks, self.grace);
+        if let Some(clock) = self.disciplined {
+            background::keep_time(&self.core, &self.tasks, clock);
+        }
+        self.tasks.spawn("memory", self.memory.follow(self.core.clone(), self.tasks.shutdown_token()));
         let names = self.config.certificate_names();
         let certificates =
             [(self.api.certificate.clone(), Side::Api), (self.agents.certificate.clone(), Side::Agents)];

@@ -50,6 +50,39 @@ pub enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Copy the embedded database to a file, while a controller may be running.
+    Backup {
+        /// The new file.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Put a backup of the embedded database in its place; the controller must not be running.
+    ///
+    /// The file that is there is kept beside it. The database begins a new fleet epoch: clicks that were under way become
+    /// uncertain and are looked for, and each agent tells what it did after the backup was made before it gets work again.
+    Restore {
+        /// The backup.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+    },
+    /// The lives of the database.
+    #[command(subcommand)]
+    FleetEpoch(FleetEpochCommand),
+}
+
+/// The lives of the database.
+#[derive(Debug, Clone, Subcommand)]
+pub enum FleetEpochCommand {
+    /// Begin a new one, after a database was restored by other means than `controller restore`; no controller may be running.
+    Bump {
+        /// Begin one that comes after this one, too.
+        #[arg(long, value_name = "EPOCH", default_value_t = 0, hide_default_value = true,
+            value_parser = clap::value_parser!(i64).range(0..1_000_000))]
+        after: i64,
+        /// Why, for the feeds.
+        #[arg(long, default_value = "the database was restored from a backup")]
+        reason: String,
+    },
 }
 
 /// Manage this installation.

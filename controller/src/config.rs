@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use tradepost_domain::reconcile;
 use tradepost_runtime::config::{self, Sources};
 use tradepost_runtime::telemetry::{self, LogFormat};
 
@@ -31,6 +32,8 @@ pub struct Config {
     pub users: Users,
     /// The listener for metrics.
     pub metrics: Metrics,
+    /// Finding out what became of uncertain publications.
+    pub reconcile: Reconcile,
     /// Logs.
     pub log: Log,
     /// Traces.
@@ -92,6 +95,23 @@ pub struct Metrics {
     pub listen: String,
 }
 
+/// Finding out what became of uncertain publications.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct Reconcile {
+    /// Delays of the looks at the account's own listings: the first from the moment the publication became uncertain,
+    /// each other from the look before it. Default: 30s, 2m, 10m, 1h, 6h, 24h.
+    pub looks: Vec<Delay>,
+    /// The clean looks must span this time before a listing counts as absent: how long a site may hide a new listing.
+    #[serde(with = "config::duration")]
+    pub horizon: Duration,
+}
+
+/// A time span as people write it, in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Delay(#[serde(with = "config::duration")] pub Duration);
+
 /// Logs.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
@@ -127,6 +147,7 @@ impl Default for Config {
             agents: Agents::default(),
             users: Users::default(),
             metrics: Metrics::default(),
+            reconcile: Reconcile::default(),
             log: Log::default(),
             traces: Traces::default(),
             drain: Duration::from_secs(10),
@@ -160,6 +181,19 @@ impl Default for Agents {
 impl Default for Metrics {
     fn default() -> Self {
         Self { listen: String::from("127.0.0.1:7445") }
+    }
+}
+
+impl Default for Reconcile {
+    fn default() -> Self {
+        Self { looks: reconcile::SCHEDULE.map(Delay).to_vec(), horizon: reconcile::HORIZON }
+    }
+}
+
+impl Reconcile {
+    /// The schedule; none when it makes no sense.
+    pub fn schedule(&self) -> Option<reconcile::Schedule> {
+        reconcile::Schedule::new(self.looks.iter().map(|delay| delay.0).collect(), self.horizon)
     }
 }
 
@@ -321,6 +355,7 @@ mod tests {
             (loaded.users.operators_need_second_factor, loaded.users.calls_per_minute),
             (default.users.operators_need_second_factor, default.users.calls_per_minute)
         );
+        assert_eq!(loaded.reconcile.schedule(), Some(reconcile::Schedule::default()));
         assert_eq!((loaded.drain, loaded.log.filter), (default.drain, default.log.filter));
     }
 

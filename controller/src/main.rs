@@ -1,13 +1,16 @@
 //! The controller's program: arguments, configuration, telemetry, build, run, drain.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use secrecy::SecretString;
 use tradepost_controller::app::{self, App, Opener, Surroundings};
-use tradepost_controller::args::{Admin, Args, Command, ConfigCommand};
+use tradepost_controller::args::{Admin, Args, Command, ConfigCommand, FleetEpochCommand};
 use tradepost_controller::config::{Config, EXAMPLE};
+use tradepost_controller::maintenance::{self, Restored};
+use tradepost_domain::fleet::FleetEpoch;
 use tradepost_runtime::tasks::{self, Drained};
 use tradepost_runtime::{telemetry, tls};
 
@@ -55,6 +58,11 @@ async fn perform(command: Command, config: Config, place: &str) -> ExitCode {
         Command::Serve => serve(config, place).await,
         Command::Admin(Admin::Create { email, workspace, password }) => {
             create(&config, &email, &workspace, password).await
+        }
+        Command::Backup { to } => backup(&config, &to).await,
+        Command::Restore { from } => restore(&config, &from).await,
+        Command::FleetEpoch(FleetEpochCommand::Bump { after, reason }) => {
+            bump(&config, FleetEpoch(after), &reason).await
         }
         // Both were answered before telemetry began.
         Command::Config(_) => Ok(ExitCode::SUCCESS),
@@ -143,6 +151,37 @@ fn read_password() -> std::io::Result<SecretString> {
         line.trim_end_matches(['\r', '\n']).to_owned()
     };
     Ok(SecretString::from(text))
+}
+
+async fn backup(config: &Config, to: &Path) -> Result<ExitCode, app::Error> {
+    let bytes = app::backup(config, to).await?;
+    remark(format_args!("the backup is whole and checked: {bytes} bytes"));
+    remark(format_args!(
+        "keep a copy of the identity folder {} with it: without it every agent has to be enrolled anew",
+        config.identity_folder().display()
+    ));
+    Ok(say(&to.display().to_string()))
+}
+
+async fn restore(config: &Config, from: &Path) -> Result<ExitCode, app::Error> {
+    let Restored { fleet, kept } = maintenance::restore(config, &Surroundings::of_system(), from).await?;
+    if let Some(kept) = kept {
+        remark(format_args!("the database that was here before is kept as {}", kept.display()));
+    }
+    remark(format_args!(
+        "fleet epoch {} begins: clicks that were under way are looked for, and each agent tells first what it did after the \
+         backup was made; start the controller now",
+        fleet.epoch.0
+    ));
+    Ok(say(&format!("restored from {}", from.display())))
+}
+
+async fn bump(config: &Config, after: FleetEpoch, reason: &str) -> Result<ExitCode, app::Error> {
+    let fleet = maintenance::bump_fleet_epoch(config, &Surroundings::of_system(), after, reason).await?;
+    remark(
+        "clicks that were under way are looked for, and each agent tells first what it did; start the controllers now",
+    );
+    Ok(say(&format!("fleet epoch {}", fleet.epoch.0)))
 }
 
 #[expect(clippy::print_stderr, reason = "for people at the terminal")]

@@ -11,6 +11,7 @@ const JOBS: &str = "controller_jobs";
 const AGENTS: &str = "controller_attached_agents";
 const ROUNDS: &str = "controller_background_rounds_total";
 const DISPATCHES: &str = "controller_dispatches_total";
+const CLOCK_STEP: &str = "controller_clock_step_seconds";
 
 /// Describes every metric.
 pub fn describe() {
@@ -24,6 +25,11 @@ pub fn describe() {
     describe_gauge!(AGENTS, Unit::Count, "Agents attached to this controller.");
     describe_counter!(ROUNDS, Unit::Count, "Rounds of background tasks by task and outcome.");
     describe_counter!(DISPATCHES, Unit::Count, "Jobs handed to agents by kind.");
+    describe_gauge!(
+        CLOCK_STEP,
+        Unit::Seconds,
+        "How far this process's clock was set at its last comparison with the database's."
+    );
 }
 
 /// One call was answered.
@@ -54,4 +60,10 @@ pub fn round(task: &'static str, outcome: &'static str) {
 /// One job was handed to its agent.
 pub fn dispatched(kind: &'static str) {
     counter!(DISPATCHES, "kind" => kind).increment(1);
+}
+
+/// The clock was set by so many microseconds.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+pub fn clock_step(micros: i64) {
+    gauge!(CLOCK_STEP).set(micros as f64 / 1e6);
 }

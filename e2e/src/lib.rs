@@ -4,8 +4,17 @@
 //! one temporary directory. The sites' own records ([`sites`]) are the truth that results are compared with. Nothing here
 //! knows the internals of a program.
 
+#[cfg(target_os = "linux")]
+pub mod chaos;
 pub mod cli;
+#[cfg(target_os = "linux")]
+pub mod orphans;
 pub mod plain;
+#[cfg(target_os = "linux")]
+pub mod postgres;
+#[cfg(target_os = "linux")]
+pub mod processes;
+pub mod proxy;
 pub mod sites;
 pub mod system;
 

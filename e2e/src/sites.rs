@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tradepost_testkit::process::binary;
 use tradepost_testkit::{Spawned, workspace_root};
 
@@ -61,6 +61,14 @@ impl Kind {
         }
     }
 
+    /// Two sellers with the same currency as [`Kind::seller`], who is one of them.
+    pub fn sellers(self) -> [u32; 2] {
+        match self {
+            Self::Classified => [1, 2],
+            Self::Sandbox => [4, 8],
+        }
+    }
+
     /// The currency of that seller.
     pub fn currency(self) -> &'static str {
         match self {
@@ -99,6 +107,21 @@ impl Site {
         let text = answer.text().await?;
         anyhow::ensure!(status.is_success(), "the site refused the faults {faults}: {text}");
         Ok(())
+    }
+
+    /// Holds the next click on its way to the site: before it is carried out, or before it is answered.
+    pub async fn hold(&self, path: &str, when: &str) -> Result<()> {
+        self.fault(json!({"hold": {"path": path, "when": when}})).await
+    }
+
+    /// Whether a request is held now.
+    pub async fn is_holding(&self) -> Result<bool> {
+        let path = match self.kind {
+            Kind::Classified => "__faults__",
+            Kind::Sandbox => "__control__",
+        };
+        let standing: Value = reqwest::get(format!("{}{path}", self.url)).await?.json().await?;
+        Ok(!standing["holding"].is_null())
     }
 
     /// Every item the site has, oldest first.

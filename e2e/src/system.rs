@@ -21,7 +21,8 @@ pub struct Controller {
     pub process: Spawned,
     /// `https://` address of the api listener.
     pub api: String,
-    agents: String,
+    /// Address of the listener for agents.
+    pub agents: String,
     name: String,
     database: String,
 }
@@ -38,8 +39,10 @@ pub struct Agent {
 /// Everything in one temporary directory.
 #[derive(Debug)]
 pub struct System {
-    directory: TempDir,
+    directory: PathBuf,
+    _temporary: Option<TempDir>,
     environment: Vec<(String, String)>,
+    agent_environment: Vec<(String, String)>,
     /// The operator's command line.
     pub cli: Cli,
 }
@@ -47,18 +50,33 @@ pub struct System {
 impl System {
     /// An empty one. `environment` is given to every program.
     pub fn new(environment: &[(&str, &str)]) -> Result<Self> {
-        let directory = TempDir::with_prefix("tradepost-e2e-")?;
-        let mut cli = Cli::new(&directory.path().join("cli"));
+        let temporary = TempDir::with_prefix("tradepost-e2e-")?;
+        let system = Self::new_in(temporary.path(), environment)?;
+        Ok(Self { _temporary: Some(temporary), ..system })
+    }
+
+    /// An empty one in a directory that stays.
+    pub fn new_in(directory: &Path, environment: &[(&str, &str)]) -> Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let mut cli = Cli::new(&directory.join("cli"));
         for (name, value) in environment {
             cli = cli.with_environment(name, value);
         }
         let environment = environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        Ok(Self { directory, environment, cli })
+        let directory = directory.to_owned();
+        Ok(Self { directory, _temporary: None, environment, agent_environment: Vec::new(), cli })
+    }
+
+    /// Gives running agents, and them alone, one more environment variable.
+    #[must_use]
+    pub fn with_agent_environment(mut self, name: &str, value: &str) -> Self {
+        self.agent_environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// The directory of everything.
     pub fn path(&self) -> &Path {
-        self.directory.path()
+        &self.directory
     }
 
     /// The URL of an SQLite database of its own.
@@ -107,8 +125,13 @@ impl System {
 
     /// Makes the operator and logs the command line in.
     pub async fn log_in(&self, controller: &Controller) -> Result<()> {
+        let token = self.make_operator(controller).await?;
+        self.log_in_at(&self.cli, &controller.api, &token).await
+    }
+
+    /// Makes the operator and returns their token.
+    pub async fn make_operator(&self, controller: &Controller) -> Result<String> {
         let data = self.path().join(&controller.name).display().to_string();
-        let identity = self.path().join("identity");
         let arguments = [
             "admin",
             "create",
@@ -121,9 +144,14 @@ impl System {
         ];
         let admin = cli::run("controller", &arguments, &self.environment, "").await?;
         ensure!(admin.code == 0, "controller admin create failed: {}", admin.stderr);
-        let ca = identity.join("ca.pem").display().to_string();
-        let login = ["login", "--server", &controller.api, "--ca-file", &ca, "--token-stdin"];
-        let finished = self.cli.run_with_input(&login, &admin.stdout).await?;
+        Ok(admin.stdout)
+    }
+
+    /// Logs a command line in to the controller that answers at `server`.
+    pub async fn log_in_at(&self, cli: &Cli, server: &str, token: &str) -> Result<()> {
+        let ca = self.path().join("identity").join("ca.pem").display().to_string();
+        let login = ["login", "--server", server, "--ca-file", &ca, "--token-stdin"];
+        let finished = cli.run_with_input(&login, token).await?;
         ensure!(finished.code == 0, "tradepost login failed: {}", finished.stderr);
         Ok(())
     }
@@ -136,24 +164,29 @@ impl System {
         let enrol = ["--data-dir", &shown, "enrol", string.trim(), "--name", name];
         let finished = cli::run("tradepost-agent", &enrol, &self.environment, "").await?;
         ensure!(finished.code == 0, "tradepost-agent enrol failed: {}", finished.stderr);
-        let process = self.run_agent(name, &data).await?;
+        let process = self.run_agent(&data).await?;
         Ok(Agent { process, data })
     }
 
     /// Starts an agent that was killed.
     pub async fn restart_agent(&self, killed: &mut Agent) -> Result<()> {
-        let name = killed.data.file_name().and_then(|name| name.to_str()).unwrap_or("agent").to_owned();
-        killed.process = self.run_agent(&name, &killed.data.clone()).await?;
+        killed.process = self.run_agent(&killed.data).await?;
         Ok(())
     }
 
-    async fn run_agent(&self, name: &str, data: &Path) -> Result<Spawned> {
-        let mut command = Command::new(binary("tradepost-agent")?);
-        command.envs(self.environment.iter().cloned());
-        command.arg("--data-dir").arg(data).args(["run", "--headless"]);
-        let mut process = Spawned::start_with_logs(name, command, &self.path().join("logs"))?;
+    async fn run_agent(&self, data: &Path) -> Result<Spawned> {
+        let mut process = self.spawn_agent(data)?;
         process.wait_for_line("connected to the controller", START_DEADLINE).await?;
         Ok(process)
+    }
+
+    /// Starts the agent of this data directory, and does not wait for anything.
+    pub fn spawn_agent(&self, data: &Path) -> Result<Spawned> {
+        let name = data.file_name().and_then(|name| name.to_str()).unwrap_or("agent");
+        let mut command = Command::new(binary("tradepost-agent")?);
+        command.envs(self.environment.iter().chain(&self.agent_environment).cloned());
+        command.arg("--data-dir").arg(data).args(["run", "--headless"]);
+        Spawned::start_with_logs(name, command, &self.path().join("logs"))
     }
 
     /// Adds an account of the tests' seller on the site, bound to the only agent, with its credential kept on the agent's side.
@@ -164,9 +197,21 @@ impl System {
         kind: crate::sites::Kind,
         agent: &Agent,
     ) -> Result<String> {
+        self.add_account_of(kind.seller(), name, site, kind, agent).await
+    }
+
+    /// The same for the site's seller of this number.
+    pub async fn add_account_of(
+        &self,
+        number: u32,
+        name: &str,
+        site: &Site,
+        kind: crate::sites::Kind,
+        agent: &Agent,
+    ) -> Result<String> {
         let agents = self.cli.json(&["agents", "list"]).await?;
         let id = agents.pointer("/0/id").and_then(Value::as_str).context("no agent is listed")?;
-        let seller = format!("seller{}@example.com", kind.seller());
+        let seller = format!("seller{number}@example.com");
         let account = self
             .cli
             .field(
@@ -190,13 +235,8 @@ impl System {
             .await?;
         let data = agent.data.display().to_string();
         let keep = ["--data-dir", &data, "credentials", "set", "--account", &account, "--username", &seller];
-        let finished = cli::run(
-            "tradepost-agent",
-            &keep,
-            &self.environment,
-            &format!("correct horse {}", kind.seller()),
-        )
-        .await?;
+        let finished =
+            cli::run("tradepost-agent", &keep, &self.environment, &format!("correct horse {number}")).await?;
         ensure!(finished.code == 0, "tradepost-agent credentials set failed: {}", finished.stderr);
         Ok(account)
     }

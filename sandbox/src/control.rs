@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::account::{Account, Labels};
+use crate::hold::Hold;
 
 /// Trouble that can be called for. Everything is off by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub struct Faults {
     pub reject: Option<String>,
     /// Publish: "Limit reached".
     pub limit_reached: bool,
+    /// What the dialog of the limit says besides, e.g. "You can post again on or after 5 March 2027."
+    pub limit_says: Option<String>,
     /// Publish: milliseconds between storing and answering.
     pub slow_publish_ms: u64,
     /// Publish: milliseconds during which no page shows the new item.
@@ -107,6 +110,10 @@ pub struct Instruction {
     pub logout: bool,
     /// Put older items on the site.
     pub seed: Option<Seed>,
+    /// Hold the next request like this.
+    pub hold: Option<Hold>,
+    /// Let the held request go, and hold none.
+    pub release: bool,
 }
 
 /// Items to put on the site, so that a list is long or a title is not unique.
@@ -139,6 +146,7 @@ const PUBLISH: &[&str] = &[
     "error_before_commit",
     "reject",
     "limit_reached",
+    "limit_says",
     "slow_publish_ms",
     "delayed_visibility_ms",
     "review",
@@ -193,8 +201,18 @@ impl Variant {
 impl Control {
     /// Changes what is called for. On an error nothing is changed and the text names the field.
     pub fn apply(&mut self, instruction: &Instruction, accounts: &[Account]) -> Result<(), String> {
-        let Instruction { account, reset, faults, next, variant, release_reviews: _, logout: _, seed } =
-            instruction;
+        let Instruction {
+            account,
+            reset,
+            faults,
+            next,
+            variant,
+            release_reviews: _,
+            logout: _,
+            seed,
+            hold: _,
+            release: _,
+        } = instruction;
         if seed.as_ref().is_some_and(|seed| !(1..=5000).contains(&seed.count)) {
             return Err("seed: count must be between 1 and 5000".to_owned());
         }

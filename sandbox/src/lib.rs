@@ -6,6 +6,7 @@
 //! - [`ledger`]: the append-only file; an acknowledged record survives a crash.
 //! - [`world`]: what the records add up to: sessions, items, submissions.
 //! - [`control`]: faults and variants, set over `POST /__control__`.
+//! - [`hold`]: requests that wait until they are let go.
 //! - [`photos`]: stored by hash.
 //! - `web`: pages, their API and the control API; the pages themselves are in `assets/`.
 //! - `connection`: connections that a fault can cut without a reply.
@@ -19,6 +20,7 @@
 pub mod account;
 pub mod catalog;
 pub mod control;
+pub mod hold;
 pub mod ledger;
 pub mod model;
 pub mod photos;
@@ -37,6 +39,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tradepost_runtime::clock::{SharedClock, SystemClock};
 use tradepost_runtime::ids::Ids;
+use tradepost_runtime::tasks::Tasks;
 
 use crate::account::Account;
 use crate::connection::CuttableListener;
@@ -117,7 +120,8 @@ impl Sandbox {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(socket)?;
         let address = listener.local_addr().map_err(socket)?;
         let assets = assets::Assets::new(&ids);
-        let site = Site { world: Mutex::new(world), photos, clock, ids, assets };
+        let (holds, tasks) = (hold::Holds::default(), Tasks::new());
+        let site = Site { world: Mutex::new(world), photos, clock, ids, assets, holds, tasks };
         Ok(Self { listener: CuttableListener::new(listener), address, site: Arc::new(site) })
     }
 

@@ -321,7 +321,8 @@ fn verdict(fields: &Fields, photos: Option<&[Photo]>, faults: &Faults) -> (Outco
         return (Outcome::Failed, None);
     }
     if faults.limit_reached {
-        return (Outcome::Limited, Some(LIMIT.to_owned()));
+        let says = faults.limit_says.as_deref().unwrap_or_default();
+        return (Outcome::Limited, Some(format!("{LIMIT} {says}").trim_end().to_owned()));
     }
     if let Some(message) = faults.reject.clone().or_else(|| invalid(fields, photos)) {
         return (Outcome::Rejected, Some(message));

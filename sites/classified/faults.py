@@ -67,6 +67,44 @@ class Faults:
 FAULTS = Faults()
 
 
+class Hold:
+    """One request at a time that is heard, or carried out, and not answered until it is let go."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._wanted = None
+        self._holding = None
+        self._released = threading.Event()
+
+    def ask(self, wish) -> None:
+        if not isinstance(wish, dict) or not isinstance(wish.get("path"), str) or wish.get("when") not in ("before", "after"):
+            raise UnknownFault('hold needs an object such as {"path": "/new/", "when": "before"}')
+        with self._lock:
+            self._wanted = {"method": wish.get("method", "POST"), "path": wish["path"], "when": wish["when"]}
+
+    def release(self) -> None:
+        with self._lock:
+            self._wanted = self._holding = None
+            self._released.set()
+            self._released = threading.Event()
+
+    def standing(self) -> dict:
+        with self._lock:
+            return {"hold": self._wanted, "holding": self._holding}
+
+    def take(self, request):
+        """The event to wait for, and when, if this request is the one to hold."""
+        with self._lock:
+            wanted = self._wanted
+            if self._holding or not wanted or wanted["method"] != request.method or not request.path.startswith(wanted["path"]):
+                return None
+            self._holding, self._wanted = wanted, None
+            return wanted["when"], self._released
+
+
+HOLD = Hold()
+
+
 class FaultMiddleware:
     """Outermost Django middleware: applies FAULTS to each request."""
 
@@ -80,6 +118,20 @@ class FaultMiddleware:
             return self._get_response(request)
         time.sleep(FAULTS.value("latency_ms") / 1000)
         self._forget_old_session(request)
+        held = HOLD.take(request)
+        if not held:
+            return self._answer(request)
+        when, released = held
+        # Django has not read the body yet: it must be whole before the browser may go away.
+        request.body
+        if when == "before":
+            released.wait()
+        response = self._answer(request)
+        if when == "after":
+            released.wait()
+        return response
+
+    def _answer(self, request):
         if request.method != "POST" or not request.path.startswith(SUBMISSION_PATHS):
             return self._get_response(request)
         if FAULTS.strikes("error"):
@@ -108,7 +160,12 @@ def control(request):
             if not isinstance(wanted, dict):
                 raise UnknownFault("send a JSON object such as {\"error_next\": 1}")
             for name, value in wanted.items():
-                FAULTS.set(name, value)
+                if name == "hold":
+                    HOLD.ask(value)
+                elif name == "release":
+                    HOLD.release()
+                else:
+                    FAULTS.set(name, value)
         except (UnknownFault, json.JSONDecodeError) as error:
             return JsonResponse({"error": str(error)}, status=400)
-    return JsonResponse(FAULTS.all())
+    return JsonResponse(FAULTS.all() | HOLD.standing())

@@ -181,7 +181,7 @@ const lookAround = () => {
   for (const [index, condition] of watched.entries()) {
     const found = holds(condition);
     if (found) {
-      const text = found === document ? where() : line(found.innerText).slice(0, 200);
+      const text = found === document ? where() : line(found.innerText).slice(0, 400);
       throw new Stop({ interrupted: { index, text } });
     }
   }
@@ -302,7 +302,7 @@ const operations = {
         if (found) {
           const el = found === document ? null : found;
           return {
-            index, url: location.href, heading: line(headings()[0]?.innerText), text: el ? line(valueOf(el)).slice(0, 300) : '',
+            index, url: location.href, heading: line(headings()[0]?.innerText), text: el ? line(valueOf(el)).slice(0, 400) : '',
             href: el ? (el.closest('a[href]') ?? el.querySelector('a[href]'))?.getAttribute('href') ?? null : null,
           };
         }

@@ -10,6 +10,7 @@
 //! [`State`] is what the records add up to, and [`State::recovery`] says what to do about a permit after a restart.
 //! To add a record: a variant of [`Record`] and its line in [`State::apply`].
 
+mod history;
 mod state;
 
 use std::collections::BTreeMap;
@@ -21,9 +22,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tradepost_domain::fleet::FleetEpoch;
 use tradepost_domain::id::{AccountId, IntentId, JobId, PermitId, RunLease, SessionEpoch};
 use tradepost_domain::posting::Receipt;
 
+pub use self::history::{Marks, Past, Told};
+use self::state::Age;
 pub use self::state::{Open, Recovery, State};
 use crate::platform::files;
 use crate::platform::processes::ProcessRef;
@@ -122,6 +126,22 @@ pub enum Record {
         /// The permit.
         permit: PermitId,
     },
+    /// The controller does not take the outcome.
+    Refused {
+        /// The permit.
+        permit: PermitId,
+    },
+    /// A stream was welcomed.
+    Welcomed {
+        /// The life of the controller's database.
+        fleet_epoch: FleetEpoch,
+        /// The stream.
+        session_epoch: SessionEpoch,
+    },
+    /// A settled permit, kept by a compaction.
+    Past(Box<Past>),
+    /// The newest numbers, kept by a compaction.
+    Marks(Marks),
     /// A run has ended.
     RunEnded {
         /// The run.
@@ -159,6 +179,8 @@ pub struct Journal {
 struct Inner {
     file: File,
     length: u64,
+    /// Length after the last compaction: what is kept does not call for another one.
+    compacted: u64,
     state: State,
     /// After a failed write it is not known what the file holds: nothing more is promised.
     broken: bool,
@@ -207,7 +229,8 @@ fn checksum(json: &[u8]) -> String {
     text
 }
 
-fn encode(record: &Record) -> io::Result<Vec<u8>> {
+/// The line of a record, as it is appended.
+pub fn encode(record: &Record) -> io::Result<Vec<u8>> {
     let json = serde_json::to_vec(record)?;
     let mut line = checksum(&json).into_bytes();
     line.push(b' ');
@@ -231,8 +254,15 @@ impl Journal {
         file.set_len(length).map_err(failed("repaired"))?;
         file.sync_all().map_err(failed("repaired"))?;
         files::sync_parent(path).map_err(failed("written"))?;
+        let age = if contents.records.is_empty() && !contents.damaged { Age::New } else { Age::Older };
         let state = State::of(contents);
-        Ok(Self { path: path.to_owned(), inner: Mutex::new(Inner { file, length, state, broken: false }) })
+        let (marks, marked) = (state.first_marks(age), state.is_marked());
+        let inner = Inner { file, length, compacted: 0, state, broken: false };
+        let journal = Self { path: path.to_owned(), inner: Mutex::new(inner) };
+        if !marked {
+            journal.append(Record::Marks(marks))?;
+        }
+        Ok(journal)
     }
 
     /// Writes `record` and returns when it survives a power cut. Blocks for the disk's answer, some milliseconds.
@@ -250,9 +280,10 @@ impl Journal {
         }
         inner.length += line.len() as u64;
         inner.state.apply(record);
-        if (inner.length > COMPACT_ABOVE_BYTES || inner.state.damaged()) && inner.state.is_settled() {
-            self.compact(&mut inner).map_err(failed)?;
+        let long = inner.length > COMPACT_ABOVE_BYTES + 2 * inner.compacted;
+        if (long || inner.state.damaged()) && inner.state.is_settled() {
             inner.state.mend();
+            self.compact(&mut inner).map_err(failed)?;
         }
         Ok(())
     }
@@ -279,6 +310,7 @@ impl Journal {
         files::replace_private(&self.path, &bytes)?;
         inner.file = files::open_private(&self.path)?;
         inner.length = bytes.len() as u64;
+        inner.compacted = inner.length;
         Ok(())
     }
 }

@@ -156,3 +156,80 @@ proptest! {
         prop_assert!(read(&bytes).records.is_empty());
     }
 }
+
+/// A settled permit of run `lease`, as it is journalled.
+fn settled(lease: i64, outcome: Outcome, last: impl FnOnce(PermitId) -> Record) -> Vec<Record> {
+    let name = format!("r{lease}");
+    let permit = PermitId(Uuid::from_u128(1_000 + u128::try_from(lease).expect("positive")));
+    let run = RunKey { lease: RunLease(lease), ..run() };
+    let request = PermitRequest { run, ..request(&name) };
+    vec![
+        Record::PermitRequested(request),
+        Record::Permit { request: name, permit, ttl: Duration::from_secs(15) },
+        Record::WillClick { permit },
+        Record::Outcome { permit, outcome },
+        last(permit),
+    ]
+}
+
+#[test]
+fn settled_permits_and_numbers_survive_compaction_and_restarts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal");
+    let journal = Journal::open(&path).expect("opened");
+    let written = |journal: &Journal, records: Vec<Record>| {
+        for record in records {
+            journal.append(record).expect("written");
+        }
+    };
+    let (fleet_epoch, session_epoch) = (FleetEpoch(2), SessionEpoch(44));
+    written(&journal, vec![Record::Welcomed { fleet_epoch, session_epoch }]);
+    // Long enough for several compactions.
+    let outcome = || Outcome::NotClicked("x".repeat(20_000));
+    for lease in 1..=20 {
+        written(&journal, settled(lease, outcome(), |permit| Record::Settled { permit }));
+    }
+    written(&journal, settled(21, Outcome::Uncertain("?".into()), |permit| Record::Settled { permit }));
+    written(&journal, settled(22, outcome(), |permit| Record::Refused { permit }));
+    drop(journal);
+    let state = Journal::open(&path).expect("opened").state();
+    let known = state.knowledge();
+    assert_eq!(
+        (known.fleet_epoch, known.session_epoch, known.run_lease),
+        (fleet_epoch, session_epoch, RunLease(22))
+    );
+    assert_eq!(known.whole_since, RunLease(0), "a new journal has held everything");
+    let decided: Vec<_> = known.permits.iter().map(|permit| permit.decided).collect();
+    assert_eq!(decided.len(), 22);
+    assert!(decided[..20].iter().all(|decided| *decided) && !decided[20] && !decided[21], "{decided:?}");
+    let told: Vec<_> = state.told().iter().map(|told| told.request.run.lease.0).collect();
+    assert_eq!(told, (1..=22).collect::<Vec<_>>(), "oldest first");
+}
+
+#[test]
+fn a_journal_that_lost_something_vouches_from_there_on_only() {
+    let mut state = State::default();
+    state.apply(Record::Marks(Marks::default()));
+    for lease in 1..=1_005 {
+        for record in settled(lease, Outcome::NotClicked("no".into()), |permit| Record::Settled { permit }) {
+            state.apply(record);
+        }
+    }
+    let known = state.knowledge();
+    assert_eq!(known.permits.len(), tradepost_domain::fleet::PERMITS_TOLD, "the newest");
+    assert_eq!(known.whole_since, RunLease(6), "five were forgotten");
+    assert!(!known.vouches_since(RunLease(4)) && known.vouches_since(RunLease(5)));
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal");
+    // An earlier version's journal keeps no marks: it may have dropped what was settled.
+    let older = encode(&Record::RunStarted {
+        run: RunKey { lease: RunLease(9), ..run() },
+        account: AccountId(Uuid::from_u128(4)),
+    });
+    std::fs::write(&path, older.expect("encoded")).expect("written");
+    let known = Journal::open(&path).expect("opened").state().knowledge();
+    assert_eq!(known.whole_since, RunLease(10));
+    let known = Journal::open(&path).expect("opened again").state().knowledge();
+    assert_eq!(known.whole_since, RunLease(10), "and stays so");
+}

@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tradepost_domain::failure::{Failure, FailureClass};
+use tradepost_domain::fence::{self, Life, Next, Stage};
 use tradepost_domain::id::PermitId;
-use tradepost_domain::posting::{FieldCheck, Receipt};
+use tradepost_domain::posting::{FieldCheck, Receipt, Trail};
 use tradepost_domain::publish::{PublishedItem, baseline_hash};
-use tradepost_domain::time::Timestamp;
 use tradepost_recipe::schema::Job;
 use tradepost_recipe::session::{Clicked, Confirmation, ReadBack};
 use tradepost_runtime::backoff::Backoff;
 
+use super::desk::Desk;
 use super::publish::{RETRY, Ready, epoch, may_pass, refused, while_reachable};
 use super::{Cut, Run};
 use crate::journal::{Outcome, PermitRequest, Record};
-use crate::platform::clock::boottime;
 use crate::session::frame::{Ending, Phase};
 use crate::session::settler::Answer;
 
@@ -32,6 +32,9 @@ const JOURNAL: &str = "Write the journal";
 const CLICK_WITHIN: Duration = Duration::from_secs(120);
 const CONFIRM_WITHIN: Duration = Duration::from_secs(120);
 const READ_BACK_WITHIN: Duration = Duration::from_secs(60);
+/// Longest duration of counting the own listings once more, and how many new ones a receipt names.
+const COUNT_WITHIN: Duration = Duration::from_secs(60);
+const NEW_NAMED: usize = 20;
 /// How long an unanswered request for a permit is followed up before the run ends.
 const FOLLOW_UP: Duration = Duration::from_secs(10);
 /// How long the end of the agent waits for an outcome to be told; it is journalled anyway.
@@ -42,23 +45,8 @@ struct Held {
     request: PermitRequest,
     permit: PermitId,
     life: Life,
-}
-
-/// A time span measured on two clocks: one that counts sleep, and the wall clock.
-#[derive(Debug, Clone, Copy)]
-struct Life {
-    boottime: Duration,
-    wall: Timestamp,
-    ttl: Duration,
-}
-
-impl Life {
-    /// Over when either clock says so; a wall clock that was set back by more than the span is as bad.
-    fn is_over(self, boottime: Duration, wall: Timestamp) -> bool {
-        let slept = boottime.saturating_sub(self.boottime);
-        let walled = wall.since(self.wall).max(self.wall.since(wall));
-        slept >= self.ttl || walled >= self.ttl
-    }
+    /// From the first request to the answer.
+    round_trip: Duration,
 }
 
 /// What the click came to, and how the run ends.
@@ -73,8 +61,10 @@ pub(super) async fn publish(run: &Run, mut ready: Ready) -> Result<Ending, Cut> 
         Ok(held) => held,
         Err((cut, unanswered)) => {
             // Chrome goes first here, too: the controller may be long in answering.
-            ready.desk.give_up(run, &cut).await;
-            if let Some(request) = unanswered {
+            let chrome = ready.desk.give_up(run, &cut).await;
+            if let Some(request) = unanswered
+                && fence::may_deny_click(chrome)
+            {
                 follow_up(run, request).await;
             }
             return Err(cut);
@@ -96,7 +86,8 @@ pub(super) async fn publish(run: &Run, mut ready: Ready) -> Result<Ending, Cut> 
     };
     let verdict = finish(run, &mut ready, &held, verdict).await;
     // Chrome goes first: a permit is given back when nothing is left that could still click.
-    ready.desk.leave(run).await;
+    let chrome = ready.desk.leave(run).await;
+    let verdict = proven(run, &held, verdict, chrome).await;
     let ending = tell(run, &held, verdict).await?;
     if abandoned { Err(Cut::Abandoned) } else { Ok(ending) }
 }
@@ -113,7 +104,7 @@ async fn ask(run: &Run, ready: &Ready) -> Result<Held, NoPermit> {
     let epoch_now = while_reachable(ASK, async { Ok(epoch(run).await) });
     let ids: Vec<String> = ready.baseline.iter().cloned().collect();
     let request = PermitRequest {
-        request: run.kit.ids.uuid(run.kit.clock.now()).to_string(),
+        request: run.kit.ids.uuid(run.kit.clocks.wall()).to_string(),
         run: run.key(),
         intent: ready.task.intent,
         generation: ready.task.generation,
@@ -123,7 +114,7 @@ async fn ask(run: &Run, ready: &Ready) -> Result<Held, NoPermit> {
     };
     journal(run, Record::PermitRequested(request.clone())).await.map_err(no_permit)?;
     // The life counts from before the first sending: the answer may be slow, or be a repeat.
-    let (boottime, wall) = (boottime(), run.kit.clock.now());
+    let (boottime, wall) = (run.kit.clocks.boottime(), run.kit.clocks.wall());
     let asking = async {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1, run.kit.ids.clone());
         let mut asked = request.clone();
@@ -144,7 +135,8 @@ async fn ask(run: &Run, ready: &Ready) -> Result<Held, NoPermit> {
             let permit = granted.permit;
             let given = Record::Permit { request: request.request.clone(), permit, ttl: granted.ttl };
             journal(run, given).await.map_err(no_permit)?;
-            Ok(Held { request, permit, life: Life { boottime, wall, ttl: granted.ttl } })
+            let round_trip = run.kit.clocks.boottime().saturating_sub(boottime);
+            Ok(Held { request, permit, life: Life { boottime, wall, ttl: granted.ttl }, round_trip })
         }
         Ok(Err(error)) => {
             journal(run, Record::PermitDenied { request: request.request }).await.map_err(no_permit)?;
@@ -172,26 +164,33 @@ async fn follow_up(run: &Run, mut request: PermitRequest) {
     }
 }
 
-/// Everything that still may stop the click without harm.
+/// Everything that still may stop the click without harm, in the order of [`fence::may_click`].
 async fn last_look(run: &Run, ready: &mut Ready, held: &Held) -> Result<(), Cut> {
-    let looking = ready.desk.until_cut(run, "revalidate", async |session| session.revalidate().await);
-    match tokio::time::timeout(held.life.ttl, looking).await {
-        Ok(looked) => looked?,
-        Err(_) => return Err(expired().into()),
+    let mut stage = Stage::Granted;
+    loop {
+        let over = held.life.is_over(run.kit.clocks.boottime(), run.kit.clocks.wall());
+        // Asked again after each step: the disk may have been slow, or the PC asleep.
+        match fence::may_click(over, stage, run.guard.slept()) {
+            // After a sleep the controller has to confirm the run first, which outlasts most permits: a new one is cheap.
+            Next::Look if stage != Stage::Granted => return Err(expired().into()),
+            Next::Look => {
+                let looking =
+                    ready.desk.until_cut(run, "revalidate", async |session| session.revalidate().await);
+                tokio::time::timeout(held.life.ttl, looking).await.map_err(|_| expired())??;
+                stage = Stage::LookedAt;
+            }
+            Next::Announce => {
+                if run.stop.is_cancelled() {
+                    return Err(run.cut(JOURNAL));
+                }
+                let will = journal(run, Record::WillClick { permit: held.permit });
+                run.reporter.step(Phase::Commit, JOURNAL, will).await?;
+                stage = Stage::Announced;
+            }
+            Next::Click => return Ok(()),
+            Next::GiveBack => return Err(expired().into()),
+        }
     }
-    in_time(run, held)?;
-    if run.stop.is_cancelled() {
-        return Err(run.cut(JOURNAL));
-    }
-    let will = journal(run, Record::WillClick { permit: held.permit });
-    run.reporter.step(Phase::Commit, JOURNAL, will).await?;
-    // The disk may have been slow, or the PC asleep.
-    in_time(run, held)?;
-    Ok(())
-}
-
-fn in_time(run: &Run, held: &Held) -> Result<(), Failure> {
-    if held.life.is_over(boottime(), run.kit.clock.now()) { Err(expired()) } else { Ok(()) }
 }
 
 fn expired() -> Failure {
@@ -230,6 +229,7 @@ async fn click(run: &Run, ready: &mut Ready, held: &Held) -> Verdict {
                 agent: run.kit.agent,
                 prepare_ms: millis(ready.prepare_time),
                 confirm_ms: millis(clicked_at.elapsed()),
+                trail: Trail { permit_ms: millis(held.round_trip), ..Trail::default() },
             };
             Verdict { outcome: Outcome::Confirmed(Box::new(receipt)), ending: Ending::Succeeded }
         }
@@ -254,6 +254,7 @@ async fn finish(run: &Run, ready: &mut Ready, held: &Held, verdict: Verdict) -> 
                 Err(failure) => tracing::warn!(%failure, "the published page was not read back"),
             }
             receipt.evidence.extend(ready.desk.keep_evidence(run, "after_fence").await);
+            count_again(ready, &mut receipt).await;
             let outcome = Outcome::Confirmed(receipt);
             note_outcome(run, held, &outcome).await;
             Verdict { outcome, ending }
@@ -263,6 +264,31 @@ async fn finish(run: &Run, ready: &mut Ready, held: &Held, verdict: Verdict) -> 
                 ready.desk.keep_evidence(run, "after_fence").await;
             }
             Verdict { outcome, ending }
+        }
+    }
+}
+
+/// "Not clicked" is told only when Chrome is proven dead: a filled form in a living one may still be sent.
+async fn proven(run: &Run, held: &Held, verdict: Verdict, chrome: fence::Chrome) -> Verdict {
+    if fence::may_deny_click(chrome) || !matches!(verdict.outcome, Outcome::NotClicked(_)) {
+        return verdict;
+    }
+    let verdict = uncertain(String::from("Chrome could not be ended, so that it may still send the form"));
+    note_outcome(run, held, &verdict.outcome).await;
+    verdict
+}
+
+/// The difference in the account's own lists: which listings are new, and how many there are now.
+async fn count_again(ready: &mut Ready, receipt: &mut Receipt) {
+    let scanning = ready.desk.uninterrupted(COUNT_WITHIN, async |session| session.scan().await).await;
+    match scanning.and_then(|scan| scan) {
+        Ok(scan) => {
+            let new = scan.new_since(&ready.baseline).map(|item| item.id.clone());
+            receipt.trail.new_items = new.take(NEW_NAMED).collect();
+            receipt.trail.count_after = scan.complete().then_some(scan.items.len());
+        }
+        Err(failure) => {
+            tracing::warn!(%failure, "the account's own listings were not counted after the click")
         }
     }
 }
@@ -321,13 +347,18 @@ fn uncertain(reason: String) -> Verdict {
 }
 
 fn recipe_version(ready: &Ready) -> String {
-    ready.desk.session.version(Job::Publish).map_or_else(String::new, |version| {
+    version(&ready.desk)
+}
+
+/// Name and content of the publish recipe.
+pub(super) fn version(desk: &Desk) -> String {
+    desk.session.version(Job::Publish).map_or_else(String::new, |version| {
         let short: String = version.sha256.chars().take(12).collect();
         format!("{}@{short}", version.name)
     })
 }
 
-fn checks(read: ReadBack) -> Vec<FieldCheck> {
+pub(super) fn checks(read: ReadBack) -> Vec<FieldCheck> {
     let checks = read.fields.into_iter();
     checks
         .map(|check| FieldCheck {
@@ -341,20 +372,4 @@ fn checks(read: ReadBack) -> Vec<FieldCheck> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_permit_is_over_when_either_clock_says_so() {
-        let second = Duration::from_secs;
-        let wall = Timestamp::from_micros(1_000_000_000);
-        let life = Life { boottime: second(100), wall, ttl: second(15) };
-        assert!(!life.is_over(second(114), wall + second(14)));
-        assert!(life.is_over(second(115), wall), "asleep, and the wall clock was set back");
-        assert!(life.is_over(second(100), wall + second(15)), "the wall clock went on");
-        assert!(life.is_over(second(101), wall - second(20)), "the wall clock was set back far");
-    }
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tradepost_domain::failure::{Failure, FailureClass};
+use tradepost_domain::fence;
 use tradepost_domain::posting::EvidenceRef;
 use tradepost_recipe::page::Page;
 use tradepost_recipe::session::Session;
 use tradepost_recipe::values::{Input, Listing};
 
 use super::chrome::Tab;
+use super::watched::Watched;
 use super::{Cut, Run};
 use crate::journal::Record;
 use crate::platform::files::{self, Lock};
@@ -65,7 +67,8 @@ impl Run {
         let input =
             Input { site_url: account.site_url.clone(), sign_in_name: account.sign_in_name.clone(), listing };
         let observer = Arc::clone(&self.reporter);
-        match Session::new(Arc::clone(&self.site), input, tools.tab.page(), observer) {
+        let page = Watched::page(tools.tab.page(), Arc::clone(&self.guard));
+        match Session::new(Arc::clone(&self.site), input, page, observer) {
             Ok(session) => Ok(Desk { session, tools }),
             Err(failure) => {
                 tools.close(self).await;
@@ -77,16 +80,17 @@ impl Run {
 
 impl Tools {
     /// Closes Chrome and sees that it is dead; what is not stays in the journal, for the next start.
-    pub(super) async fn close(self, run: &Run) {
+    pub(super) async fn close(self, run: &Run) -> fence::Chrome {
         self.tab.quit().await;
         let processes = self.processes;
         if let Err(error) = processes::end_all(&processes, DEAD_WITHIN).await {
             tracing::error!(%error, "Chrome is not gone");
-            return;
+            return fence::Chrome::PerhapsAlive;
         }
         if let Err(error) = run.kit.journal.append_async(Record::ProcessesEnded { processes }).await {
             tracing::error!(%error, "the end of Chrome is not journalled");
         }
+        fence::Chrome::Dead
     }
 }
 
@@ -144,21 +148,21 @@ impl Desk {
     }
 
     /// Ends after `cut`: evidence for a failure, then Chrome.
-    pub(super) async fn give_up(self, run: &Run, cut: &Cut) {
+    pub(super) async fn give_up(self, run: &Run, cut: &Cut) -> fence::Chrome {
         if let Cut::Failed(failure) = cut
             && !matches!(failure.class, FailureClass::BrowserCrashed | FailureClass::Cancelled)
         {
             self.keep_evidence(run, "failure").await;
         }
-        self.leave(run).await;
+        self.leave(run).await
     }
 
     /// Closes Chrome and sees that it is dead.
-    pub(super) async fn leave(self, run: &Run) {
+    pub(super) async fn leave(self, run: &Run) -> fence::Chrome {
         // The session holds the page, and the page holds Chrome.
         let Self { session, tools } = self;
         drop(session);
-        tools.close(run).await;
+        tools.close(run).await
     }
 }
 

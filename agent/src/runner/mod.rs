@@ -3,6 +3,7 @@
 //! - [`chrome`]: the seam over the browser.
 //! - `desk`: Chrome, profile lock and recipe session of one run, and their orderly end.
 //! - `report`: steps as reports and spans.
+//! - `watched`: nothing is done after the PC has slept before the run is confirmed and its page seen anew.
 //! - `sign_in`, `publish`, `click`, `reconcile`: the kinds of work.
 //!
 //! Invariants:
@@ -17,6 +18,7 @@ mod publish;
 mod reconcile;
 mod report;
 mod sign_in;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,22 +33,24 @@ use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_domain::id::{AgentId, SessionEpoch};
 use tradepost_domain::job::Kind;
 use tradepost_recipe::catalogue::Site;
-use tradepost_runtime::clock::SharedClock;
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::Tasks;
 use tradepost_runtime::telemetry;
 
 use self::chrome::Chrome;
 use self::report::Reporter;
+use self::watched::Guard;
 use crate::credentials::Credentials;
 use crate::evidence::Spool;
 use crate::journal::{Journal, Record};
 use crate::photos::Photos;
+use crate::platform::clock::SharedClocks;
 use crate::session::frame::{Dispatch, Ending, RunKey};
 use crate::session::link::ControllerLink;
 use crate::session::live::Runs;
 use crate::session::settler::Settler;
 use crate::session::state::Local;
+use crate::wake::{Confirmed, Wake};
 
 /// How long the end of a run waits for its evidence to be uploaded.
 const EVIDENCE_WITHIN: Duration = Duration::from_secs(10);
@@ -79,8 +83,12 @@ pub struct Kit {
     pub refusal: watch::Receiver<Option<String>>,
     /// To the session.
     pub events: mpsc::Sender<Local>,
-    /// Wall clock.
-    pub clock: SharedClock,
+    /// Both clocks.
+    pub clocks: SharedClocks,
+    /// Whether the PC has slept.
+    pub wake: Wake,
+    /// Which runs the controller has confirmed.
+    pub confirmed: watch::Receiver<Confirmed>,
     /// Ids.
     pub ids: Ids,
     /// Tasks; their shutdown makes runs end before their click.
@@ -101,6 +109,7 @@ struct Run {
     reporter: Arc<Reporter>,
     stop: CancellationToken,
     deadline: Instant,
+    guard: Arc<Guard>,
 }
 
 /// Why a run ended without its work.
@@ -188,7 +197,8 @@ async fn work(kit: &Arc<Kit>, dispatch: Dispatch, stop: CancellationToken) -> Re
     };
     let reporter = Arc::new(Reporter::new(dispatch.run, kit.events.clone(), tracing::Span::current()));
     let deadline = Instant::now() + dispatch.deadline;
-    let run = Run { kit: Arc::clone(kit), dispatch, site, reporter, stop, deadline };
+    let guard = Arc::new(Guard::new(kit.wake.clone()));
+    let run = Run { kit: Arc::clone(kit), dispatch, site, reporter, stop, deadline, guard };
     let done = match run.dispatch.kind {
         Kind::Login => sign_in::job(&run).await,
         Kind::Publish => Box::pin(publish::job(&run)).await,

@@ -27,8 +27,12 @@ const STALE: &str = "STALE_RUN";
 const WRONG_STATE: &str = "WRONG_STATE";
 /// The controller's reason while another publication of the account is not decided about.
 const ACCOUNT_BUSY: &str = "ACCOUNT_BUSY";
+/// The controller's reason while the account's own rules do not allow a publication.
+const PACED: &str = "PACED";
 /// How long a filled form waits for a controller that does not answer.
 const UNREACHED_MAX: Duration = Duration::from_secs(10 * 60);
+/// How often a form is begun anew after a sleep within one run.
+const SLEEPS_MAX: u32 = 5;
 /// Name of the step that saves the prepared form.
 const SAVE: &str = "Save what was prepared";
 
@@ -65,7 +69,7 @@ pub(super) async fn job(run: &Run) -> Result<Ending, Cut> {
     let (tools, photos) = run.until_cut("start", opening).await?;
     let listing = listing(&task, photos);
     let mut desk = run.sit_down(tools, Some(listing)).await?;
-    match prepare(run, &mut desk, &task).await {
+    match prepare_awake(run, &mut desk, &task).await {
         Ok((baseline, prepared, prepare_time, evidence)) => {
             click::publish(run, Ready { desk, task, baseline, prepared, prepare_time, evidence }).await
         }
@@ -77,6 +81,23 @@ pub(super) async fn job(run: &Run) -> Result<Ending, Cut> {
 }
 
 type Filled = (BTreeSet<String>, Prepared, Duration, Vec<EvidenceRef>);
+
+/// Fills the form; begins anew, once the controller has confirmed the run, when the PC has slept over it.
+async fn prepare_awake(run: &Run, desk: &mut Desk, task: &PublishTask) -> Result<Filled, Cut> {
+    for _ in 0..SLEEPS_MAX {
+        let filled = prepare(run, desk, task).await;
+        if !run.guard.slept() {
+            return filled;
+        }
+        if let Err(Cut::Abandoned) = filled {
+            return filled;
+        }
+        run.confirmed().await?;
+    }
+    let message =
+        "the PC fell asleep again and again while the form was being filled; it is tried again later";
+    Err(Failure::new(FailureClass::TimedOut, "prepare", message).into())
+}
 
 async fn prepare(run: &Run, desk: &mut Desk, task: &PublishTask) -> Result<Filled, Cut> {
     sign_in(run, desk).await?;
@@ -103,7 +124,7 @@ async fn prepare(run: &Run, desk: &mut Desk, task: &PublishTask) -> Result<Fille
     Ok((baseline.items, prepared, prepare_time, evidence))
 }
 
-fn listing(task: &PublishTask, photos: Vec<std::path::PathBuf>) -> Listing {
+pub(super) fn listing(task: &PublishTask, photos: Vec<std::path::PathBuf>) -> Listing {
     let content = task.content.clone();
     Listing {
         title: content.title,
@@ -189,6 +210,8 @@ pub(super) fn refused(run: &Run, step: &str, error: &LinkError) -> Failure {
             FailureClass::Network,
             "another publication of this account is being settled; it is tried again after that".to_owned(),
         ),
+        // A limit, quiet hours or a pause of the account: nothing is wrong, and the posting waits in the queue.
+        (PACED, _) => (FailureClass::NotYet, format!("nothing was published: {why}")),
         (_, LinkFault::Identity) => (FailureClass::Network, not_now(why)),
         _ => (FailureClass::Internal, not_now(why)),
     };

@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 
 use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_domain::listing::Content;
-use tradepost_domain::reconcile::{Look, SeenItem};
+use tradepost_domain::reconcile::{Look, ReadPage, SeenItem};
 use tradepost_recipe::normal::Compare;
 use tradepost_recipe::session::{OwnItem, Scan};
 
+use super::click::{checks, version};
+use super::desk::Desk;
+use super::publish::listing;
 use super::sign_in::sign_in;
 use super::{Cut, Run};
-use crate::session::frame::{Ending, PublishTask};
+use crate::photos::FETCH;
+use crate::session::frame::{Ending, Phase, PublishTask};
 
 /// Known listings that are reported as a control; frames are small.
 const CONTROLS: usize = 20;
@@ -27,22 +31,47 @@ pub(super) async fn job(run: &Run) -> Result<Ending, Cut> {
         let message = "the controller did not say what to look for";
         return Err(Failure::new(FailureClass::Internal, "scan", message).into());
     };
+    // The photos' files are needed to see that the found listing shows them in order.
+    let photos = run.kit.photos.lay_out(run.kit.link.as_ref(), run.key(), &task.photos);
+    let photos = run.until_cut("start", run.reporter.step(Phase::Start, FETCH, photos)).await?;
     let tools = run.until_cut("start", run.start_chrome()).await?;
-    let mut desk = run.sit_down(tools, None).await?;
+    let mut desk = run.sit_down(tools, Some(listing(task, photos))).await?;
     let looked = match sign_in(run, &mut desk).await {
         Ok(_) => desk.until_cut(run, "scan", async |session| session.scan().await).await,
         Err(cut) => Err(cut),
     };
     match looked {
         Ok(scan) => {
-            desk.keep_evidence(run, "look").await;
+            let mut look = look(&scan, task);
+            look.evidence = desk.keep_evidence(run, "look").await;
+            read_found(run, &mut desk, task, &mut look).await;
             desk.leave(run).await;
-            Ok(Ending::Looked(look(&scan, task)))
+            Ok(Ending::Looked(look))
         }
         Err(cut) => {
             desk.give_up(run, &cut).await;
             Err(cut)
         }
+    }
+}
+
+/// Reads the page of the one new listing back, if it is the one that is looked for: its receipt is then as whole as that of a
+/// run. What cannot be read is left out; the look counts all the same.
+async fn read_found(run: &Run, desk: &mut Desk, task: &PublishTask, look: &mut Look) {
+    let mut new = look.items.iter().filter(|item| !task.baseline.contains(&item.item_id));
+    let (Some(only), None) = (new.next(), new.next()) else { return };
+    if !only.matches || only.url.is_empty() {
+        return;
+    }
+    let (item_id, url) = (only.item_id.clone(), only.url.clone());
+    match desk.until_cut(run, "read_back", async |session| session.read_back(&url).await).await {
+        Ok(read) => {
+            let recipe = version(desk);
+            look.page = Some(Box::new(ReadPage { item_id, read_back: checks(read), recipe }));
+            look.evidence.extend(desk.keep_evidence(run, "found").await);
+        }
+        Err(Cut::Failed(failure)) => tracing::warn!(%failure, "the found listing was not read back"),
+        Err(Cut::Abandoned) => tracing::warn!("the found listing was not read back: the agent ends"),
     }
 }
 
@@ -58,7 +87,7 @@ fn look(scan: &Scan, task: &PublishTask) -> Look {
             matches: is_the_listing(item, &task.content),
         })
         .collect();
-    Look { items, whole: scan.complete() }
+    Look { items, whole: scan.complete(), total: scan.items.len(), ..Look::default() }
 }
 
 /// Whether title and price are the listing's, however the list writes them. A list without prices is told by its titles.

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use tradepost_domain::field::Violations;
+use tradepost_domain::fleet::FleetEpoch;
 use tradepost_domain::id::{ContentHash, SessionEpoch};
 use tradepost_domain::job::Kind;
 use tradepost_domain::listing::Content;
 use tradepost_domain::photo::MediaType;
+use tradepost_proto::convert::recount::{ToldOutcome, ToldPermit};
 use tradepost_proto::convert::{id, job, required};
 use tradepost_proto::v1;
 use tradepost_proto::v1::open_request::Frame as Request;
@@ -14,8 +16,9 @@ use tradepost_proto::v1::open_response::Frame as Response;
 
 use super::frame::{
     Dispatch, Ending, Hello, Inbound, Outbound, Phase, PublishTask, RunKey, SiteAccount, StepReport,
-    StepStatus, TaskPhoto,
+    StepStatus, TaskPhoto, Told,
 };
+use crate::journal::Outcome;
 use crate::platform;
 
 /// Longest detail of a step, in characters: frames are small.
@@ -32,13 +35,14 @@ fn run_key(message: Option<v1::RunRef>) -> Result<RunKey, Violations> {
 
 /// The message for a stream's first words.
 pub fn hello(hello: Hello) -> v1::OpenRequest {
-    let Hello { boot, runs, slots } = hello;
+    let Hello { boot, runs, slots, knowledge } = hello;
     let frame = Request::Hello(v1::Hello {
         boot_id: boot.to_string(),
         version: tradepost_runtime::build::describe(),
         platform: platform::name(),
         runs: runs.into_iter().map(run_ref).collect(),
         slots,
+        knowledge: Some(knowledge.into()),
     });
     v1::OpenRequest { frame: Some(frame) }
 }
@@ -48,6 +52,10 @@ pub fn outbound(frame: Outbound) -> v1::OpenRequest {
     let frame = match frame {
         Outbound::Heartbeat(runs) => {
             Request::Heartbeat(v1::Heartbeat { runs: runs.into_iter().map(run_ref).collect() })
+        }
+        Outbound::Recount(permits, last) => {
+            let permits = permits.into_iter().filter_map(told).collect();
+            Request::Recount(v1::Recount { permits, last })
         }
         Outbound::Acknowledge(run) => Request::Acknowledge(v1::Acknowledge { run: Some(run_ref(run)) }),
         Outbound::Refuse(run, reason) => Request::Refuse(v1::Refuse { run: Some(run_ref(run)), reason }),
@@ -64,6 +72,28 @@ pub fn outbound(frame: Outbound) -> v1::OpenRequest {
         }
     };
     v1::OpenRequest { frame: Some(frame) }
+}
+
+/// A permit as it is recounted; none when its hash is none, which only a damaged journal has.
+fn told(told: Told) -> Option<v1::ToldPermit> {
+    let Told { request, permit, outcome } = told;
+    let outcome = match outcome {
+        Some(Outcome::Confirmed(receipt)) => ToldOutcome::Confirmed(receipt),
+        Some(Outcome::NotClicked(reason)) => ToldOutcome::NotClicked(reason),
+        Some(Outcome::Uncertain(reason)) => ToldOutcome::Uncertain(reason),
+        None => ToldOutcome::Open,
+    };
+    let told = ToldPermit {
+        permit,
+        request: request.request,
+        run: (request.run.job, request.run.lease),
+        intent: request.intent,
+        generation: request.generation,
+        epoch: request.epoch,
+        baseline: request.baseline_sha256.parse().ok()?,
+        outcome,
+    };
+    Some(told.into())
 }
 
 fn step(run: RunKey, report: StepReport) -> v1::Step {
@@ -100,12 +130,19 @@ pub fn inbound(message: v1::OpenResponse) -> Result<Option<Inbound>, Violations>
     let v1::OpenResponse { frame } = message;
     let Some(frame) = frame else { return Ok(None) };
     Ok(Some(match frame {
-        Response::Welcome(v1::Welcome { session_epoch, heartbeat_interval }) => Inbound::Welcome {
-            epoch: SessionEpoch(session_epoch),
-            heartbeat: duration(heartbeat_interval)
-                .filter(|interval| !interval.is_zero())
-                .unwrap_or(tradepost_domain::agent::HEARTBEAT),
-        },
+        Response::Welcome(v1::Welcome { session_epoch, heartbeat_interval, fleet_epoch, recount, kept }) => {
+            Inbound::Welcome {
+                epoch: SessionEpoch(session_epoch),
+                fleet: FleetEpoch(fleet_epoch),
+                recount,
+                kept: kept
+                    .map(|kept| kept.runs.into_iter().map(|run| run_key(Some(run))).collect::<Result<_, _>>())
+                    .transpose()?,
+                heartbeat: duration(heartbeat_interval)
+                    .filter(|interval| !interval.is_zero())
+                    .unwrap_or(tradepost_domain::agent::HEARTBEAT),
+            }
+        }
         Response::Dispatch(message) => {
             let run = run_key(message.run.clone())?;
             match dispatch(run, *message) {

@@ -1,8 +1,10 @@
 //! What agent and controller say to each other over the stream.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tradepost_domain::failure::Failure;
+use tradepost_domain::fleet::{FleetEpoch, Knowledge};
 use tradepost_domain::id::{AccountId, BootId, ContentHash, IntentId, PostingId, SessionEpoch};
 use tradepost_domain::job::Kind;
 use tradepost_domain::listing::Content;
@@ -11,7 +13,7 @@ use tradepost_domain::photo::MediaType;
 use tradepost_domain::reconcile::Look;
 use url::Url;
 
-pub use crate::journal::RunKey;
+pub use crate::journal::{RunKey, Told};
 
 /// First words of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct Hello {
     pub runs: Vec<RunKey>,
     /// Runs at once.
     pub slots: u32,
+    /// What the journal knows.
+    pub knowledge: Knowledge,
 }
 
 /// From the agent.
@@ -37,6 +41,8 @@ pub enum Outbound {
     Step(RunKey, StepReport),
     /// The run's end.
     Ended(RunKey, Ending),
+    /// Permits in the journal, and whether these are the last.
+    Recount(Vec<Told>, bool),
 }
 
 /// From the controller.
@@ -48,6 +54,12 @@ pub enum Inbound {
         epoch: SessionEpoch,
         /// How often to report being alive.
         heartbeat: Duration,
+        /// The life of the controller's database.
+        fleet: FleetEpoch,
+        /// The controller's database is an older copy: it needs to hear of every permit.
+        recount: bool,
+        /// The runs that go on; none when the controller does not tell.
+        kept: Option<BTreeSet<RunKey>>,
     },
     /// Do this.
     Dispatch(Box<Dispatch>),

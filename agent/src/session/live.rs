@@ -9,18 +9,23 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tradepost_domain::agent::HEARTBEAT;
+use tradepost_domain::fleet::FleetEpoch;
 use tradepost_domain::id::SessionEpoch;
 use tradepost_runtime::ids::Ids;
 
-use super::frame::{Dispatch, Outbound, RunKey};
+use super::frame::{Dispatch, Outbound, RunKey, Told};
 use super::link::{ControllerLink, LinkError, LinkFault, Stream};
 use super::reconnect::{self, Reconnect};
 use super::state::{Action, Local, State, on_frame, on_local};
+use crate::journal::{Journal, Record};
+use crate::wake::{Confirmed, Wake};
 
 /// A stream without a welcome for this long is given up.
 const WELCOME_WITHIN: Duration = Duration::from_secs(15);
 /// More unsent frames than this mean that the controller does not read: the stream is given up.
 const UNSENT_MAX: usize = 4_096;
+/// Permits in one frame of a recount: with receipts of some kilobytes each, it stays small.
+const RECOUNTED: usize = 8;
 /// How long the end of the agent waits for the ends of runs to be stored.
 const LAST_REPORTS: Duration = Duration::from_secs(5);
 
@@ -46,6 +51,12 @@ pub struct Live {
     pub epoch: watch::Sender<Option<SessionEpoch>>,
     /// Why the controller does not accept this agent; none while it does, or is not known to.
     pub refusal: watch::Sender<Option<String>>,
+    /// What is known of earlier streams and permits.
+    pub journal: Arc<Journal>,
+    /// Whether the PC has slept: a stream of before is given up.
+    pub wake: Wake,
+    /// Which runs the controller has confirmed, and when.
+    pub confirmed: watch::Sender<Confirmed>,
     /// For jitter.
     pub ids: Ids,
     /// Says that the agent is to end, once its runs have.
@@ -65,12 +76,13 @@ impl Live {
         let mut reconnect = Reconnect::new(&self.ids);
         loop {
             let link = Arc::clone(&self.link);
-            let hello = self.state.hello();
+            let wakes = self.wake.count();
+            let hello = self.state.hello(self.journal.state().knowledge());
             let opening = async move { link.open(hello).await };
             let end = match self.meanwhile(opening).await {
                 None => return,
                 Some(Ok(stream)) => {
-                    let (end, welcomed) = self.converse(stream).await;
+                    let (end, welcomed) = self.converse(stream, wakes).await;
                     if welcomed {
                         reconnect.reset();
                     }
@@ -95,6 +107,14 @@ impl Live {
             if self.meanwhile(tokio::time::sleep(delay)).await.is_none() {
                 return;
             }
+        }
+    }
+
+    /// Before anything is done over the stream: what it is numbered by is never forgotten.
+    async fn note_welcome(&self, session_epoch: SessionEpoch, fleet_epoch: FleetEpoch) {
+        let record = Record::Welcomed { fleet_epoch, session_epoch };
+        if let Err(error) = self.journal.append_async(record).await {
+            tracing::error!(%error, "the stream's number is not journalled");
         }
     }
 
@@ -138,19 +158,20 @@ impl Live {
             match action {
                 Action::Start(dispatch) => self.runs.start(*dispatch),
                 Action::Stop(run) => self.runs.stop(run),
-                Action::Send(_) | Action::Welcomed(..) | Action::Leave { .. } => {}
+                Action::Send(_) | Action::Welcomed { .. } | Action::Recount | Action::Leave { .. } => {}
             }
         }
     }
 
     /// One stream; also says whether the controller has welcomed it.
-    async fn converse(&mut self, stream: Stream) -> (End, bool) {
+    async fn converse(&mut self, stream: Stream, wakes: u64) -> (End, bool) {
         let Stream { outbound, mut inbound } = stream;
         let mut unsent: VecDeque<Outbound> = VecDeque::new();
         let mut heartbeat = ticker(HEARTBEAT);
         let welcome_by = Instant::now() + WELCOME_WITHIN;
         let mut welcomed = false;
         let mut last_reports = None;
+        let mut woken = self.wake.changes();
         loop {
             let draining = self.shutdown.is_cancelled();
             if draining {
@@ -165,6 +186,8 @@ impl Live {
             let actions = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled(), if !draining => continue,
+                // The other end has given it up meanwhile, or will; what the controller wants now is on a new one.
+                _ = woken.wait_for(|count| *count != wakes) => return (End::Left(Duration::ZERO), welcomed),
                 () = sleep_until(last_reports) => return (End::Finished, welcomed),
                 () = tokio::time::sleep_until(welcome_by), if !welcomed => {
                     return (End::Lost(LinkError::unavailable("the controller did not greet in time")), false);
@@ -189,12 +212,20 @@ impl Live {
                     Action::Send(frame) => unsent.push_back(frame),
                     Action::Start(dispatch) => self.runs.start(*dispatch),
                     Action::Stop(run) => self.runs.stop(run),
-                    Action::Welcomed(epoch, interval) => {
+                    Action::Welcomed { epoch, heartbeat: interval, fleet, kept } => {
                         welcomed = true;
                         heartbeat = ticker(interval);
+                        self.note_welcome(epoch, fleet).await;
                         self.epoch.send_replace(Some(epoch));
                         self.refusal.send_replace(None);
-                        tracing::info!(epoch = epoch.0, "connected to the controller");
+                        self.confirmed.send_replace(Confirmed { wakes, runs: kept });
+                        tracing::info!(epoch = epoch.0, fleet = fleet.0, "connected to the controller");
+                    }
+                    Action::Recount => {
+                        tracing::warn!(
+                            "the controller's database is an older copy: it is told what the journal knows"
+                        );
+                        unsent.extend(recount(self.journal.state().told()));
                     }
                     Action::Leave { retry_after, reason } => {
                         tracing::info!(reason, ?retry_after, "the controller ends the stream");
@@ -210,6 +241,14 @@ impl Live {
             }
         }
     }
+}
+
+/// The frames of a recount, the last of them marked.
+fn recount(told: Vec<Told>) -> Vec<Outbound> {
+    let mut frames: Vec<Outbound> =
+        told.chunks(RECOUNTED).map(|permits| Outbound::Recount(permits.to_vec(), false)).collect();
+    frames.push(Outbound::Recount(Vec::new(), true));
+    frames
 }
 
 fn ticker(interval: Duration) -> tokio::time::Interval {

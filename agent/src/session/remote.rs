@@ -74,7 +74,7 @@ async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, Status>
 }
 
 /// What a status means for the agent.
-pub(super) fn link_error(status: &Status) -> LinkError {
+pub fn link_error(status: &Status) -> LinkError {
     let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
     let fault = match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => LinkFault::Identity,

@@ -61,7 +61,11 @@ impl Settler {
                 }
             }
         };
-        self.journal.append_async(Record::Settled { permit }).await?;
+        let record = match &answer {
+            Answer::Accepted => Record::Settled { permit },
+            Answer::Refused(_) => Record::Refused { permit },
+        };
+        self.journal.append_async(record).await?;
         Ok(answer)
     }
 

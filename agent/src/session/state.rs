@@ -1,9 +1,10 @@
 //! The pure core of the session: which runs there are, and what a frame or an event makes of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tradepost_domain::failure::{Failure, FailureClass};
+use tradepost_domain::fleet::{FleetEpoch, Knowledge};
 use tradepost_domain::id::{AccountId, BootId, JobId, SessionEpoch};
 
 use super::frame::{Dispatch, Ending, Hello, Inbound, Outbound, RunKey, StepReport};
@@ -20,8 +21,19 @@ pub enum Action {
     Start(Box<Dispatch>),
     /// Ask the run to end, if its click has not been sent.
     Stop(RunKey),
-    /// The stream's number and its heartbeat.
-    Welcomed(SessionEpoch, Duration),
+    /// A new stream.
+    Welcomed {
+        /// Its number.
+        epoch: SessionEpoch,
+        /// How often to report being alive.
+        heartbeat: Duration,
+        /// The life of the controller's database.
+        fleet: FleetEpoch,
+        /// The runs that go on, if the controller tells.
+        kept: Option<BTreeSet<RunKey>>,
+    },
+    /// Tell every permit that the journal knows of, before anything else.
+    Recount,
     /// End the stream and come back after this time.
     Leave {
         /// The delay.
@@ -81,8 +93,9 @@ impl State {
     }
 
     /// The first words of the next stream.
-    pub fn hello(&self) -> Hello {
-        Hello { boot: self.boot, runs: self.keys(), slots: u32::try_from(self.slots).unwrap_or(u32::MAX) }
+    pub fn hello(&self, knowledge: Knowledge) -> Hello {
+        let slots = u32::try_from(self.slots).unwrap_or(u32::MAX);
+        Hello { boot: self.boot, runs: self.keys(), slots, knowledge }
     }
 
     /// Whether runs are in progress.
@@ -111,8 +124,9 @@ impl State {
 /// Decides on a frame of the controller.
 pub fn on_frame(state: &mut State, frame: Inbound) -> Vec<Action> {
     match frame {
-        Inbound::Welcome { epoch, heartbeat } => {
-            let mut actions = vec![Action::Welcomed(epoch, heartbeat)];
+        Inbound::Welcome { epoch, heartbeat, fleet, recount, kept } => {
+            let mut actions = vec![Action::Welcomed { epoch, heartbeat, fleet, kept }];
+            actions.extend(recount.then_some(Action::Recount));
             for run in state.runs.values().filter(|run| !run.forgotten) {
                 actions
                     .extend(run.steps.iter().map(|step| Action::Send(Outbound::Step(run.key, step.clone()))));

@@ -13,6 +13,7 @@ use tradepost_agent::session::frame::{Dispatch, Ending, Hello, Inbound, Outbound
 use tradepost_agent::session::link::{
     ControllerLink, EvidenceUpload, Granted, LinkError, LinkFault, PreparedReport, Stream,
 };
+use tradepost_domain::fleet::FleetEpoch;
 use tradepost_domain::id::{AccountId, ContentHash, JobId, PermitId, RunLease, SessionEpoch};
 use tradepost_domain::job::Kind;
 use tradepost_runtime::tasks::Tasks;
@@ -40,6 +41,12 @@ pub(crate) struct Heard {
     pub(crate) revoked: bool,
     /// Permits are refused with this reason.
     pub(crate) deny: Option<String>,
+    /// The life of the database.
+    pub(crate) fleet_epoch: FleetEpoch,
+    /// The database is an older copy.
+    pub(crate) recount: bool,
+    /// Runs that do not go on.
+    pub(crate) given_up: Vec<RunKey>,
     to_agent: Option<mpsc::Sender<Result<Inbound, LinkError>>>,
 }
 
@@ -100,7 +107,11 @@ impl Scripted {
     pub(crate) async fn greet(&self, n: usize) -> Hello {
         let hello = self.wait("stream", |heard| heard.hellos.get(n - 1).cloned()).await;
         let epoch = SessionEpoch(i64::try_from(n).expect("small"));
-        self.say(Inbound::Welcome { epoch, heartbeat: Duration::from_secs(5) }).await;
+        let (fleet, recount, given_up) =
+            self.with(|heard| (heard.fleet_epoch, heard.recount, heard.given_up.clone()));
+        let kept = hello.runs.iter().copied().filter(|run| !given_up.contains(run)).collect();
+        let heartbeat = Duration::from_secs(5);
+        self.say(Inbound::Welcome { epoch, heartbeat, fleet, recount, kept: Some(kept) }).await;
         hello
     }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test fails where its preparation fails")]
 
 mod browser;
+mod clocks;
 mod containment;
 mod controller;
 mod journal;

@@ -14,23 +14,26 @@ use tradepost_agent::evidence::Spool;
 use tradepost_agent::journal::{Journal, Outcome, RunKey};
 use tradepost_agent::photos::Photos;
 use tradepost_agent::runner::{Kit, Runner};
-use tradepost_agent::session::frame::{Dispatch, Ending, Inbound, Outbound, Phase, PublishTask, TaskPhoto};
+use tradepost_agent::session::frame::{
+    Dispatch, Ending, Inbound, Outbound, Phase, PublishTask, StepStatus, TaskPhoto,
+};
 use tradepost_agent::session::live::Live;
 use tradepost_agent::session::settler::Settler;
 use tradepost_agent::session::state::State;
+use tradepost_agent::wake::{Confirmed, Wake};
 use tradepost_domain::failure::FailureClass;
 use tradepost_domain::id::{AgentId, BootId, ContentHash, IntentId, PhotoId, PostingId};
 use tradepost_domain::job::Kind;
 use tradepost_domain::listing::{Condition, Content};
 use tradepost_domain::money::Money;
 use tradepost_domain::photo::MediaType;
-use tradepost_runtime::clock::SystemClock;
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::Tasks;
 use tradepost_testkit::process::{Signal, signal};
 use tradepost_testkit::wait::until;
 use uuid::Uuid;
 
+use crate::clocks::ManualClocks;
 use crate::containment::chrome;
 use crate::controller::{Scripted, dispatch, run};
 use crate::site::Site;
@@ -50,6 +53,7 @@ struct Stage {
     site: Site,
     controller: Arc<Scripted>,
     journal: Arc<Journal>,
+    clocks: Arc<ManualClocks>,
     tasks: Tasks,
 }
 
@@ -64,6 +68,10 @@ impl Stage {
         let (events, from_runs) = mpsc::channel(1024);
         let (epoch, epochs) = watch::channel(None);
         let (refusal, refusals) = watch::channel(None);
+        let (confirmed, confirmations) = watch::channel(Confirmed::default());
+        let clocks = ManualClocks::new();
+        let wake = Wake::new(clocks.clone());
+        tasks.spawn("wake", wake.clone().watch(tasks.shutdown_token()));
         let spool = Spool::open(data.join("evidence"))?;
         let kit = Kit {
             agent: AgentId(Uuid::from_u128(1)),
@@ -78,7 +86,9 @@ impl Stage {
             epoch: epochs,
             refusal: refusals,
             events,
-            clock: SystemClock::shared(),
+            clocks: clocks.clone(),
+            wake: wake.clone(),
+            confirmed: confirmations,
             ids: ids.clone(),
             tasks: tasks.clone(),
         };
@@ -91,12 +101,15 @@ impl Stage {
             events: from_runs,
             epoch,
             refusal,
+            journal: journal.clone(),
+            wake,
+            confirmed,
             ids,
             shutdown,
         };
         tasks.spawn("session", live.run());
         controller.greet(1).await;
-        Ok(Self { folder, site, controller, journal, tasks })
+        Ok(Self { folder, site, controller, journal, clocks, tasks })
     }
 
     /// With a password for the account.
@@ -238,7 +251,10 @@ async fn a_listing_is_posted_once_with_receipt_and_evidence_though_answers_are_l
     });
     stage.is_tidy()?;
 
-    // A look finds it again, by title and price.
+    assert_eq!(receipt.trail.new_items, [receipt.item.item_id.clone()], "the difference is one listing");
+    assert_eq!((receipt.baseline_count, receipt.trail.count_after), (0, Some(1)));
+
+    // A look finds it again, by title and price, and reads its page back.
     stage.begin(run(2, 2), Kind::Reconcile).await?;
     let Ending::Looked(look) = stage.controller.ending(run(2, 2)).await else { panic!("no look") };
     assert!(
@@ -246,6 +262,73 @@ async fn a_listing_is_posted_once_with_receipt_and_evidence_though_answers_are_l
             && matches!(look.items.as_slice(), [item] if item.matches && item.item_id == receipt.item.item_id),
         "{look:?}"
     );
+    let page = look.page.as_ref().context("the page was not read back")?;
+    assert_eq!(page.item_id, receipt.item.item_id);
+    assert_eq!(page.read_back.len(), receipt.read_back.len(), "as whole as the run's own");
+    assert!(page.read_back.iter().all(|check| check.matches), "{page:?}");
+    assert!(page.read_back.iter().any(|check| check.field == "photos"), "{page:?}");
+    assert!(look.evidence.iter().any(|file| file.name == "found.png"), "{:?}", look.evidence);
+    stage.is_tidy()?;
+    stage.strike().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_sleeping_pc_fills_the_form_anew_and_clicks_once() -> Result<()> {
+    let stage = Stage::with_password().await?;
+    stage.begin(run(1, 1), Kind::Publish).await?;
+    stage.reaches(Phase::Prepare).await;
+    stage.clocks.sleep(Duration::from_secs(3_600));
+    // The run goes on only when the controller has confirmed it over a new stream.
+    stage.controller.greet(2).await;
+    let ending = stage.controller.ending(run(1, 1)).await;
+    ensure!(ending == Ending::Succeeded, "{ending:?}");
+    assert_eq!(stage.site.items().await?, 1);
+    stage.controller.with(|heard| {
+        let steps = heard.said.iter().filter_map(|frame| match frame {
+            Outbound::Step(_, step) if step.status == StepStatus::Started => Some(step.name.as_str()),
+            _ => None,
+        });
+        let steps: Vec<_> = steps.collect();
+        let of = |name: &str| steps.iter().filter(|step| **step == name).count();
+        assert_eq!(of("Go on after the PC has slept"), 1, "{steps:?}");
+        assert_eq!(of("See who is signed in"), 3, "before, by the sign-in, and after the sleep: {steps:?}");
+        assert_eq!(of("Publish"), 1, "{steps:?}");
+    });
+    stage.is_tidy()?;
+    stage.strike().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_that_was_given_up_while_the_pc_slept_never_clicks() -> Result<()> {
+    let stage = Stage::with_password().await?;
+    stage.controller.with(|heard| heard.given_up = vec![run(1, 1)]);
+    stage.begin(run(1, 1), Kind::Publish).await?;
+    stage.reaches(Phase::Prepare).await;
+    stage.clocks.sleep(Duration::from_secs(40));
+    stage.controller.greet(2).await;
+    let Ending::Failed(failure) = stage.controller.ending(run(1, 1)).await else { panic!("published?") };
+    assert!(failure.message.contains("has given the work up"), "{failure}");
+    assert!(stage.controller.with(|heard| heard.asked.is_empty()), "no permit was asked for");
+    assert_eq!(stage.site.items().await?, 0);
+    stage.is_tidy()?;
+    stage.strike().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_permit_of_before_a_sleep_is_given_back_unused() -> Result<()> {
+    let stage = Stage::with_password().await?;
+    // The answer to the request comes after a sleep that is shorter than a permit's life.
+    stage.controller.with(|heard| heard.lose_permits = 1);
+    stage.begin(run(1, 1), Kind::Publish).await?;
+    stage.controller.wait("request", |heard| (!heard.asked.is_empty()).then_some(())).await;
+    stage.clocks.sleep(Duration::from_secs(12));
+    stage.controller.greet(2).await;
+    assert_eq!(failure(stage.controller.ending(run(1, 1)).await)?, FailureClass::TimedOut);
+    assert!(matches!(stage.outcome()?, Outcome::NotClicked(_)));
+    assert_eq!(stage.site.items().await?, 0);
     stage.is_tidy()?;
     stage.strike().await;
     Ok(())
@@ -364,6 +447,37 @@ async fn a_refused_listing_is_definite_and_a_headless_agent_without_password_ask
     assert!(rejected.message.contains("can't be sold here"), "{rejected}");
     assert!(matches!(stage.outcome()?, Outcome::NotClicked(_)));
     assert_eq!(stage.site.items().await?, 0);
+    stage.is_tidy()?;
+    stage.strike().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_limit_is_definite_and_an_error_is_uncertain_or_found() -> Result<()> {
+    let stage = Stage::with_password().await?;
+    let cases: [(serde_json::Value, usize, &str); 4] = [
+        (json!({ "limit_reached": true }), 0, "not clicked: limit_reached"),
+        (json!({ "error_before_commit": true }), 0, "uncertain"),
+        (json!({ "error_after_commit": true }), 1, "confirmed"),
+        (json!({ "accept_then_drop": true, "delayed_visibility_ms": 60_000 }), 2, "uncertain"),
+    ];
+    for (n, (fault, items, expected)) in (1_i64..).zip(cases) {
+        let key = run(u128::try_from(n)?, n);
+        stage.controller.with(|heard| heard.settled.clear());
+        stage.site.control(json!({ "reset": true })).await?;
+        stage.site.control(json!({ "next": fault })).await?;
+        stage.begin(key, Kind::Publish).await?;
+        let ending = stage.controller.ending(key).await;
+        let told = match (stage.outcome()?, ending) {
+            (Outcome::Confirmed(_), Ending::Succeeded) => "confirmed".to_owned(),
+            (Outcome::NotClicked(_), Ending::Failed(failure)) => {
+                format!("not clicked: {}", failure.class.name())
+            }
+            (Outcome::Uncertain(_), Ending::Failed(_)) => "uncertain".to_owned(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!((told.as_str(), stage.site.items().await?), (expected, items), "{fault}");
+    }
     stage.is_tidy()?;
     stage.strike().await;
     Ok(())

@@ -3,17 +3,22 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tradepost_agent::journal::RunKey;
+use tradepost_agent::journal::{Journal, Outcome, PermitRequest, Record};
 use tradepost_agent::session::frame::{Dispatch, Ending, Inbound, Outbound, Phase, StepReport, StepStatus};
 use tradepost_agent::session::live::{Live, Runs};
 use tradepost_agent::session::state::{Action, Local, State, on_frame, on_local};
+use tradepost_agent::wake::{Confirmed, Wake};
 use tradepost_domain::failure::{Failure, FailureClass};
-use tradepost_domain::id::BootId;
+use tradepost_domain::fleet::Knowledge;
+use tradepost_domain::id::{BootId, ContentHash, IntentId, PermitId, SessionEpoch};
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::{Drained, Tasks};
 use uuid::Uuid;
 
+use crate::clocks::ManualClocks;
 use crate::controller::{Scripted, dispatch, run};
 
 /// Notes what it is told.
@@ -35,6 +40,9 @@ impl Runs for IdleRuns {
 
 struct Agent {
     controller: Arc<Scripted>,
+    journal: Arc<Journal>,
+    clocks: Arc<ManualClocks>,
+    _folder: TempDir,
     runs: Arc<IdleRuns>,
     events: mpsc::Sender<Local>,
     tasks: Tasks,
@@ -43,6 +51,11 @@ struct Agent {
 fn agent() -> Agent {
     let (controller, runs, tasks) = (Scripted::new(), Arc::new(IdleRuns::default()), Tasks::new());
     let (events, from_runs) = mpsc::channel(64);
+    let folder = tempfile::tempdir().expect("a folder");
+    let journal = Arc::new(Journal::open(&folder.path().join("journal")).expect("opened"));
+    let clocks = ManualClocks::new();
+    let wake = Wake::new(clocks.clone());
+    tasks.spawn("wake", wake.clone().watch(tasks.shutdown_token()));
     let live = Live {
         link: controller.clone(),
         runs: runs.clone(),
@@ -50,11 +63,14 @@ fn agent() -> Agent {
         events: from_runs,
         epoch: watch::Sender::new(None),
         refusal: watch::Sender::new(None),
+        journal: journal.clone(),
+        wake,
+        confirmed: watch::Sender::new(Confirmed::default()),
         ids: Ids::seeded(1),
         shutdown: tasks.shutdown_token(),
     };
     tasks.spawn("session", live.run());
-    Agent { controller, runs, events, tasks }
+    Agent { controller, journal, clocks, _folder: folder, runs, events, tasks }
 }
 
 fn state(slots: usize) -> State {
@@ -179,7 +195,7 @@ fn a_refused_agent_stops_its_runs_and_speaks_of_them_no_more() {
     on_frame(&mut state, begin(run(2, 2), 2));
     on_local(&mut state, Local::Ended(run(2, 2), Ending::Succeeded));
     assert_eq!(on_local(&mut state, Local::Refused), [Action::Stop(run(1, 1))]);
-    assert_eq!(state.hello().runs, [run(2, 2)]);
+    assert_eq!(state.hello(Knowledge::fresh()).runs, [run(2, 2)]);
     assert!(!state.is_idle(), "its Chrome is not closed yet");
     on_local(&mut state, Local::Abandoned(run(1, 1)));
     assert!(state.is_idle());
@@ -202,7 +218,7 @@ fn a_newer_run_of_a_job_waits_for_the_older_ones_end_and_an_older_one_never_star
     assert_eq!(on_frame(&mut state, Inbound::Cancel(run(1, 6))), [Action::Stop(run(1, 6))]);
     assert_eq!(on_frame(&mut state, Inbound::Forget(run(1, 6))), [Action::Stop(run(1, 6))]);
     assert_eq!(on_local(&mut state, Local::Ended(run(1, 6), Ending::Succeeded)), []);
-    assert!(state.is_idle() && state.hello().runs.is_empty());
+    assert!(state.is_idle() && state.hello(Knowledge::fresh()).runs.is_empty());
 }
 
 #[test]
@@ -216,4 +232,71 @@ fn what_this_version_does_not_understand_fails_visibly() {
     assert!(state.owes_reports());
     on_frame(&mut state, Inbound::EndStored(run(1, 1)));
     assert!(!state.owes_reports());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_before_a_sleep_is_given_up_and_runs_are_confirmed_on_the_next() {
+    let agent = agent();
+    agent.controller.greet(1).await;
+    agent.controller.say(begin(run(1, 7), 1)).await;
+    agent
+        .controller
+        .wait("acknowledgement", |heard| heard.said.contains(&Outbound::Acknowledge(run(1, 7))).then_some(()))
+        .await;
+    agent.clocks.sleep(Duration::from_secs(3_600));
+    let hello = agent.controller.greet(2).await;
+    assert_eq!(hello.runs, [run(1, 7)], "the run goes on");
+    assert_eq!(hello.knowledge.session_epoch, SessionEpoch(1), "the journal has the stream's number");
+    agent.tasks.drain(Duration::from_secs(60)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_permit_is_recounted_before_anything_else_when_the_controller_asks() {
+    let agent = agent();
+    let request = |name: &str, lease| PermitRequest {
+        request: name.into(),
+        run: run(1, lease),
+        intent: IntentId(Uuid::from_u128(4)),
+        generation: 1,
+        epoch: SessionEpoch(1),
+        baseline_sha256: ContentHash::of(b"").to_string(),
+        fingerprint: "f".into(),
+    };
+    let permit = |n| PermitId(Uuid::from_u128(n));
+    for (n, taken) in [(1_u128, true), (2, false)] {
+        let name = n.to_string();
+        let ttl = Duration::from_secs(15);
+        let outcome = Outcome::NotClicked("no".into());
+        let settled =
+            if taken { Record::Settled { permit: permit(n) } } else { Record::Refused { permit: permit(n) } };
+        for record in [
+            Record::PermitRequested(request(&name, 7)),
+            Record::Permit { request: name, permit: permit(n), ttl },
+            Record::Outcome { permit: permit(n), outcome },
+            settled,
+        ] {
+            agent.journal.append_async(record).await.expect("written");
+        }
+    }
+    agent.controller.with(|heard| heard.recount = true);
+    let hello = agent.controller.greet(1).await;
+    let known: Vec<_> = hello.knowledge.permits.iter().map(|known| (known.permit, known.decided)).collect();
+    assert_eq!(known, [(permit(1), true), (permit(2), false)]);
+    let frames = agent
+        .controller
+        .wait("recount", |heard| {
+            let last = |frame: &Outbound| matches!(frame, Outbound::Recount(_, true));
+            heard.said.iter().any(last).then(|| heard.said.clone())
+        })
+        .await;
+    let told: Vec<_> = frames
+        .iter()
+        .flat_map(|frame| match frame {
+            Outbound::Recount(permits, _) => permits.iter().map(|told| told.permit).collect(),
+            _ => Vec::new(),
+        })
+        .collect();
+    assert_eq!(told, [permit(1), permit(2)]);
+    assert!(matches!(frames.first(), Some(Outbound::Recount(..))), "{frames:?}");
+    agent.tasks.drain(Duration::from_secs(60)).await;
 }

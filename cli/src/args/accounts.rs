@@ -1,8 +1,9 @@
 //! `tradepost accounts …`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::Limit;
+use super::pacing::PacingArguments;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountsCommand {
@@ -23,6 +24,15 @@ pub(crate) enum AccountsCommand {
         /// The agent: id, unique beginning of the id, or name
         agent: String,
     },
+    /// Change what an account does by itself
+    Set {
+        /// Id, unique beginning of the id, or name
+        account: String,
+        /// Post a listing again without asking when looking for a day has proven that its click had no effect, twice at most;
+        /// off: you are asked
+        #[arg(long, value_enum)]
+        auto_republish: Switch,
+    },
     /// Have an account signed in on its agent; you complete what the site asks for
     Login {
         /// Id, unique beginning of the id, or name
@@ -31,6 +41,30 @@ pub(crate) enum AccountsCommand {
         #[arg(long, short)]
         watch: bool,
     },
+    /// Show or change how often an account may publish
+    ///
+    /// Without options it shows what holds, what is used of it, and what a publication waits for now.
+    Pacing(PacingArguments),
+    /// Stop all work of an account until it is resumed
+    Pause {
+        /// Id, unique beginning of the id, or name
+        account: String,
+    },
+    /// Let a paused account go on
+    Resume {
+        /// Id, unique beginning of the id, or name
+        account: String,
+        /// End the rest after what the site answered, too: its cause is gone
+        #[arg(long)]
+        end_rest: bool,
+    },
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Debug, Args)]

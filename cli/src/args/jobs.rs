@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
-use tradepost_domain::job::State;
+use tradepost_domain::job::{Kind, State};
 
 use super::Limit;
 
@@ -17,6 +17,12 @@ pub(crate) enum JobsCommand {
         /// Id, or its unique beginning
         job: String,
     },
+    /// List dead letters: jobs that were given up and not put aside
+    DeadLetters(ListDeadLetters),
+    /// Try again a job that was given up or waits for a person, or many dead letters
+    Retry(Treat),
+    /// Put aside a dead letter, or many: they are kept, but no longer listed as such
+    Discard(Treat),
     /// Show the steps of a job's runs
     Steps {
         /// Id, or its unique beginning
@@ -42,6 +48,62 @@ pub(crate) struct ListJobs {
     pub(crate) state: Option<StateArgument>,
     #[command(flatten)]
     pub(crate) limit: Limit,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListDeadLetters {
+    /// Only of this account: id, unique beginning of the id, or name
+    #[arg(long)]
+    pub(crate) account: Option<String>,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Treat {
+    /// Id of a job, or its unique beginning
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) job: Option<String>,
+    /// All dead letters that fit; counts them only, unless --yes is given
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) filter: DeadLetterFilter,
+    /// Do it, not only count
+    #[arg(long, short, requires = "all")]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeadLetterFilter {
+    /// Only of this account: id, unique beginning of the id, or name
+    #[arg(long, requires = "all")]
+    pub(crate) account: Option<String>,
+    /// Only of this kind
+    #[arg(long, value_enum, requires = "all")]
+    pub(crate) kind: Option<KindArgument>,
+    /// Only those that failed by this class, e.g. network
+    #[arg(long, value_name = "CLASS", requires = "all")]
+    pub(crate) class: Option<String>,
+}
+
+/// A kind of jobs as an argument.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum KindArgument {
+    Login,
+    Publish,
+    Reconcile,
+}
+
+impl From<KindArgument> for Kind {
+    fn from(kind: KindArgument) -> Self {
+        match kind {
+            KindArgument::Login => Self::Login,
+            KindArgument::Publish => Self::Publish,
+            KindArgument::Reconcile => Self::Reconcile,
+        }
+    }
 }
 
 /// A job's state as an argument.

@@ -18,6 +18,7 @@ use tradepost_proto::v1::photo_service_client::PhotoServiceClient;
 use tradepost_proto::v1::posting_service_client::PostingServiceClient;
 
 use super::{Client, Repeat, convert, status};
+use crate::args::pacing::PolicyArguments;
 use crate::error::{Error, Exit, Result};
 use crate::model;
 
@@ -36,6 +37,22 @@ pub(crate) struct Listed<T> {
     pub(crate) items: Vec<T>,
     /// Whether there are more.
     pub(crate) more: bool,
+}
+
+/// Which dead letters; empty for any.
+#[derive(Debug)]
+pub(crate) struct DeadLetters {
+    pub(crate) account_id: String,
+    pub(crate) kind: Option<job::Kind>,
+    pub(crate) class: String,
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    Count,
+    Retry,
+    Discard,
 }
 
 macro_rules! call {
@@ -140,6 +157,18 @@ impl Client {
         convert::present(answer.account, "account").map(convert::account)
     }
 
+    /// Says whether absent listings are posted again without asking.
+    pub(crate) async fn set_auto_republish(
+        &self,
+        account: model::Account,
+        on: bool,
+    ) -> Result<model::Account> {
+        let request =
+            v1::UpdateAccountRequest { id: account.id, etag: account.etag, auto_republish: Some(on) };
+        let answer = call!(self, Never, AccountServiceClient.update_account(request))?;
+        convert::present(answer.account, "account").map(convert::account)
+    }
+
     pub(crate) async fn bind_account(
         &self,
         account: model::Account,
@@ -154,6 +183,36 @@ impl Client {
     pub(crate) async fn login_account(&self, id: String) -> Result<String> {
         let request = v1::LoginAccountRequest { request_id: self.request_id(), id };
         call!(self, Harmless, AccountServiceClient.login_account(request)).map(|answer| answer.job_id)
+    }
+
+    pub(crate) async fn get_pacing(&self, account_id: String) -> Result<model::Pacing> {
+        let request = v1::GetPacingRequest { account_id };
+        let answer = call!(self, Harmless, AccountServiceClient.get_pacing(request))?;
+        convert::present(answer.pacing, "pacing").map(convert::pacing)
+    }
+
+    /// Sets what is given; forgets the account's own policy first when `reset`.
+    pub(crate) async fn update_pacing(
+        &self,
+        account_id: String,
+        set: PolicyArguments,
+        reset: bool,
+    ) -> Result<model::Pacing> {
+        let request = v1::UpdatePacingRequest { account_id, set: Some(convert::policy_message(set)), reset };
+        let answer = call!(self, Harmless, AccountServiceClient.update_pacing(request))?;
+        convert::present(answer.pacing, "pacing").map(convert::pacing)
+    }
+
+    pub(crate) async fn pause_account(&self, id: String) -> Result<model::Pacing> {
+        let answer =
+            call!(self, Harmless, AccountServiceClient.pause_account(v1::PauseAccountRequest { id }))?;
+        convert::present(answer.pacing, "pacing").map(convert::pacing)
+    }
+
+    pub(crate) async fn resume_account(&self, id: String, end_cool_down: bool) -> Result<model::Pacing> {
+        let request = v1::ResumeAccountRequest { id, end_cool_down };
+        let answer = call!(self, Harmless, AccountServiceClient.resume_account(request))?;
+        convert::present(answer.pacing, "pacing").map(convert::pacing)
     }
 }
 
@@ -244,6 +303,35 @@ impl Client {
         convert::posting(convert::present(answer.posting, "posting")?)
     }
 
+    /// Up to 1,000 with one call, which makes all of them or none; more go with several calls.
+    pub(crate) async fn create_postings(
+        &self,
+        listings: &[String],
+        account_id: &str,
+        priority: i32,
+        again: bool,
+    ) -> Result<Vec<model::Posting>> {
+        let mut postings = Vec::with_capacity(listings.len());
+        for listings in listings.chunks(1_000) {
+            let requests: Vec<_> = listings
+                .iter()
+                .map(|listing_id| v1::CreatePostingRequest {
+                    request_id: self.request_id(),
+                    listing_id: listing_id.clone(),
+                    account_id: account_id.to_owned(),
+                    priority,
+                    again,
+                })
+                .collect();
+            let request = v1::BatchCreatePostingsRequest { requests };
+            let answer = call!(self, Harmless, PostingServiceClient.batch_create_postings(request))?;
+            for posting in answer.postings {
+                postings.push(convert::posting(posting)?);
+            }
+        }
+        Ok(postings)
+    }
+
     pub(crate) async fn list_postings(
         &self,
         limit: usize,
@@ -272,6 +360,18 @@ impl Client {
         convert::posting(convert::present(answer.posting, "posting")?)
     }
 
+    pub(crate) async fn prioritize_posting(&self, id: String, priority: i32) -> Result<model::Posting> {
+        let request = v1::PrioritizePostingRequest { id, priority };
+        let answer = call!(self, Harmless, PostingServiceClient.prioritize_posting(request))?;
+        convert::posting(convert::present(answer.posting, "posting")?)
+    }
+
+    /// What a posting waits for.
+    pub(crate) async fn get_wait(&self, posting_id: String) -> Result<model::Wait> {
+        call!(self, Harmless, PostingServiceClient.get_wait(v1::GetWaitRequest { posting_id }))
+            .and_then(convert::wait)
+    }
+
     pub(crate) async fn retry_posting(&self, id: String) -> Result<model::Posting> {
         let answer = call!(self, Never, PostingServiceClient.retry_posting(v1::RetryPostingRequest { id }))?;
         convert::posting(convert::present(answer.posting, "posting")?)
@@ -292,6 +392,19 @@ impl Client {
         let request = v1::ResolvePostingRequest { id, finding: Some(finding) };
         let answer = call!(self, Never, PostingServiceClient.resolve_posting(request))?;
         convert::posting(convert::present(answer.posting, "posting")?)
+    }
+
+    /// Has the agent look as soon as it can.
+    pub(crate) async fn request_look(&self, id: String) -> Result<model::Posting> {
+        let answer = call!(self, Harmless, PostingServiceClient.request_look(v1::RequestLookRequest { id }))?;
+        convert::posting(convert::present(answer.posting, "posting")?)
+    }
+
+    /// What the looks for a posting's listing saw, oldest first.
+    pub(crate) async fn list_looks(&self, posting_id: String) -> Result<Vec<model::Look>> {
+        let answer =
+            call!(self, Harmless, PostingServiceClient.list_looks(v1::ListLooksRequest { posting_id }))?;
+        Ok(answer.looks.into_iter().map(convert::look).collect())
     }
 
     /// The proof of publication; none before it.
@@ -315,9 +428,29 @@ impl Client {
         state: Option<job::State>,
     ) -> Result<Listed<model::Job>> {
         let state = state.map_or(v1::JobState::Unspecified, convert::job_state);
+        self.jobs(limit, account_id, state, false).await
+    }
+
+    /// Jobs that were given up and not put aside.
+    pub(crate) async fn list_dead_letters(
+        &self,
+        limit: usize,
+        account_id: Option<String>,
+    ) -> Result<Listed<model::Job>> {
+        self.jobs(limit, account_id, v1::JobState::Unspecified, true).await
+    }
+
+    async fn jobs(
+        &self,
+        limit: usize,
+        account_id: Option<String>,
+        state: v1::JobState,
+        dead_letters: bool,
+    ) -> Result<Listed<model::Job>> {
         listed(limit, async |page_size, page_token| {
             let account_id = account_id.clone().unwrap_or_default();
-            let request = v1::ListJobsRequest { page_size, page_token, state: state.into(), account_id };
+            let state = state.into();
+            let request = v1::ListJobsRequest { page_size, page_token, state, account_id, dead_letters };
             let answer = call!(self, Harmless, JobServiceClient.list_jobs(request))?;
             let v1::ListJobsResponse { jobs, next_page_token } = answer;
             Ok((jobs.into_iter().map(convert::job).collect::<Result<_>>()?, next_page_token))
@@ -328,6 +461,56 @@ impl Client {
     pub(crate) async fn get_job(&self, id: String) -> Result<model::Job> {
         let answer = call!(self, Harmless, JobServiceClient.get_job(v1::GetJobRequest { id }))?;
         convert::job(convert::present(answer.job, "job")?)
+    }
+
+    pub(crate) async fn retry_job(&self, id: String) -> Result<model::Job> {
+        let answer = call!(self, Never, JobServiceClient.retry_job(v1::RetryJobRequest { id }))?;
+        convert::job(convert::present(answer.job, "job")?)
+    }
+
+    pub(crate) async fn discard_job(&self, id: String) -> Result<model::Job> {
+        let answer = call!(self, Harmless, JobServiceClient.discard_job(v1::DiscardJobRequest { id }))?;
+        convert::job(convert::present(answer.job, "job")?)
+    }
+
+    /// Counts dead letters or treats them, page by page.
+    pub(crate) async fn treat_dead_letters(
+        &self,
+        wanted: &DeadLetters,
+        remedy: Remedy,
+    ) -> Result<model::Treated> {
+        let wire = match remedy {
+            Remedy::Count => v1::DeadLetterRemedy::Count,
+            Remedy::Retry => v1::DeadLetterRemedy::Retry,
+            Remedy::Discard => v1::DeadLetterRemedy::Discard,
+        };
+        let DeadLetters { account_id, kind, class } = wanted;
+        let kind = kind.map_or(v1::JobKind::Unspecified, convert::job_kind);
+        let mut treated = model::Treated::default();
+        let mut page_token = String::new();
+        loop {
+            let request = v1::TreatDeadLettersRequest {
+                remedy: wire.into(),
+                account_id: account_id.clone(),
+                kind: kind.into(),
+                failure_class: class.clone(),
+                page_size: 100,
+                page_token,
+            };
+            let answer = call!(self, Never, JobServiceClient.treat_dead_letters(request))?;
+            let v1::TreatDeadLettersResponse { matched, done, refused, next_page_token } = answer;
+            treated.matched += matched;
+            treated.done += done;
+            let refused = refused.into_iter().map(|refused| {
+                let v1::RefusedJob { job_id, message } = refused;
+                model::RefusedJob { job_id, message }
+            });
+            treated.refused.extend(refused);
+            page_token = next_page_token;
+            if page_token.is_empty() {
+                return Ok(treated);
+            }
+        }
     }
 
     pub(crate) async fn list_steps(&self, job_id: String) -> Result<Vec<model::Step>> {

@@ -99,8 +99,18 @@ pub(super) fn enrolment_token(message: v1::CreateEnrolmentTokenResponse) -> mode
 }
 
 pub(super) fn account(message: v1::Account) -> model::Account {
-    let v1::Account { id, name, site, site_url, sign_in_name, currency_code, agent_id, created_at, etag } =
-        message;
+    let v1::Account {
+        id,
+        name,
+        site,
+        site_url,
+        sign_in_name,
+        currency_code,
+        agent_id,
+        created_at,
+        etag,
+        auto_republish,
+    } = message;
     model::Account {
         id,
         name,
@@ -111,6 +121,27 @@ pub(super) fn account(message: v1::Account) -> model::Account {
         agent_id,
         created_at: time(created_at),
         etag,
+        auto_republish,
+    }
+}
+
+pub(super) fn look(message: v1::Look) -> model::Look {
+    let v1::Look { seq, generation, job_id, at, whole, total, before, known_seen, new_items, verdict } =
+        message;
+    model::Look {
+        seq,
+        generation,
+        job_id,
+        at: time(at),
+        whole,
+        total,
+        before,
+        known_seen,
+        new_items: new_items
+            .into_iter()
+            .map(|v1::NewItem { item_id, url, matches }| model::NewItem { item_id, url, matches })
+            .collect(),
+        verdict,
     }
 }
 
@@ -213,8 +244,109 @@ pub(super) fn photo(message: v1::Photo) -> model::Photo {
 }
 
 fn failure(message: v1::Failure) -> model::Failure {
-    let v1::Failure { class, step, field, message } = message;
-    model::Failure { class, step, field, message }
+    let v1::Failure { class, step, field, message, until } = message;
+    model::Failure { class, step, field, message, until }
+}
+
+pub(super) fn pacing(message: v1::Pacing) -> model::Pacing {
+    let v1::Pacing {
+        account_id,
+        rules,
+        own,
+        paused_at,
+        cool_down_until,
+        cool_down_class,
+        next_at,
+        waiting_for,
+        used_last_hour,
+        used_last_day,
+    } = message;
+    model::Pacing {
+        account_id,
+        rules: rules.map(policy).unwrap_or_default(),
+        own: own.map(policy).unwrap_or_default(),
+        paused_at: time(paused_at),
+        cool_down_until: time(cool_down_until),
+        cool_down_class,
+        next_at: time(next_at),
+        waiting_for,
+        used_last_hour,
+        used_last_day,
+    }
+}
+
+fn policy(message: v1::PacingPolicy) -> model::Policy {
+    let v1::PacingPolicy {
+        per_hour,
+        per_day,
+        min_gap,
+        logins_per_hour,
+        looks_per_hour,
+        quiet_hours,
+        time_zone,
+        new_days,
+        new_per_day,
+    } = message;
+    model::Policy {
+        per_hour,
+        per_day,
+        min_gap_seconds: min_gap.and_then(|gap| u64::try_from(gap.seconds).ok()),
+        logins_per_hour,
+        looks_per_hour,
+        quiet_hours,
+        time_zone,
+        new_days,
+        new_per_day,
+    }
+}
+
+pub(super) fn policy_message(policy: crate::args::pacing::PolicyArguments) -> v1::PacingPolicy {
+    let crate::args::pacing::PolicyArguments {
+        per_hour,
+        per_day,
+        min_gap,
+        quiet_hours,
+        time_zone,
+        new_days,
+        new_per_day,
+        logins_per_hour,
+        looks_per_hour,
+    } = policy;
+    v1::PacingPolicy {
+        per_hour,
+        per_day,
+        min_gap: min_gap.map(tradepost_proto::convert::time::duration_to_wire),
+        logins_per_hour,
+        looks_per_hour,
+        quiet_hours: quiet_hours.unwrap_or_default(),
+        time_zone: time_zone.unwrap_or_default(),
+        new_days,
+        new_per_day,
+    }
+}
+
+pub(super) fn wait(message: v1::GetWaitResponse) -> Result<model::Wait> {
+    let v1::GetWaitResponse { posting: waiting, reason, until, time_zone, priority, ahead } = message;
+    let waiting = posting(present(waiting, "posting")?)?;
+    Ok(model::Wait {
+        posting_id: waiting.id,
+        state: waiting.state,
+        reason,
+        waiting_for: waiting.waiting_for,
+        until: time(until),
+        time_zone,
+        priority,
+        ahead,
+        failure: waiting.failure,
+    })
+}
+
+pub(super) fn job_kind(kind: job::Kind) -> v1::JobKind {
+    match kind {
+        job::Kind::Login => v1::JobKind::Login,
+        job::Kind::Publish => v1::JobKind::Publish,
+        job::Kind::Reconcile => v1::JobKind::Reconcile,
+    }
 }
 
 fn item(message: v1::PublishedItem) -> model::Item {
@@ -277,6 +409,11 @@ pub(super) fn receipt(message: v1::Receipt) -> model::Receipt {
         agent_id,
         prepare_ms,
         confirm_ms,
+        witness,
+        new_item_ids,
+        count_after,
+        permit_ms,
+        resolution,
     } = message;
     model::Receipt {
         item: published.map(item),
@@ -297,7 +434,21 @@ pub(super) fn receipt(message: v1::Receipt) -> model::Receipt {
         recipe,
         agent_id,
         prepare_ms,
+        permit_ms,
         confirm_ms,
+        witness: match witness.as_str() {
+            "look" => model::Witness::Look,
+            "person" => model::Witness::Person,
+            _ => model::Witness::Run,
+        },
+        new_item_ids,
+        count_after,
+        resolution: resolution.map(|v1::Resolution { by, at, looks, question }| model::Resolution {
+            by,
+            at: time(at),
+            looks,
+            question,
+        }),
     }
 }
 
@@ -341,6 +492,7 @@ pub(super) fn job(message: v1::Job) -> Result<model::Job> {
         failure: reason,
         created_at,
         updated_at,
+        discarded_at,
     } = message;
     Ok(model::Job {
         id,
@@ -355,6 +507,7 @@ pub(super) fn job(message: v1::Job) -> Result<model::Job> {
         run_after: time(run_after),
         cancel_requested,
         failure: reason.map(failure),
+        discarded_at: time(discarded_at),
         created_at: time(created_at),
         updated_at: time(updated_at),
     })

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use serde_json::json;
 use tradepost_domain::job::State;
 
-use super::{find, tell_rest, watch};
+use super::{find, pacing, tell_rest, watch};
 use crate::args::Format;
-use crate::args::accounts::{AccountsCommand, AddAccount};
+use crate::args::accounts::{AccountsCommand, AddAccount, Switch};
 use crate::client::Client;
 use crate::error::{Exit, Result};
 use crate::model::{Account, NewAccount};
@@ -37,9 +37,19 @@ pub(super) async fn run(command: AccountsCommand, client: &Client, output: &Outp
             output.message(&format!("Account {:?} is bound to agent {:?}.", bound.name, agent.name));
             show(client, output, &bound).await?;
         }
+        AccountsCommand::Set { account, auto_republish } => {
+            let account = find::account(client, &account).await?;
+            let changed = client.set_auto_republish(account, auto_republish == Switch::On).await?;
+            show(client, output, &changed).await?;
+        }
         AccountsCommand::Login { account, watch } => {
             let account = find::account(client, &account).await?;
             return login(account, watch, client, output).await;
+        }
+        AccountsCommand::Pacing(arguments) => pacing::pacing(arguments, client, output).await?,
+        AccountsCommand::Pause { account } => pacing::pause(&account, client, output).await?,
+        AccountsCommand::Resume { account, end_rest } => {
+            pacing::resume(&account, end_rest, client, output).await?;
         }
     }
     Ok(Exit::Ok)
@@ -137,6 +147,8 @@ async fn show(client: &Client, output: &Output, account: &Account) -> Result<()>
             .await
             .map_or_else(|_| id.to_owned(), |agent| format!("{} ({id})", agent.name)),
     };
+    let when_absent =
+        if account.auto_republish { "posted again by itself, twice at most" } else { "you are asked" };
     output.one(account, &account.id, || {
         text::record(
             output,
@@ -148,6 +160,7 @@ async fn show(client: &Client, output: &Output, account: &Account) -> Result<()>
                 ("signs in as", account.sign_in_name.clone()),
                 ("currency", account.currency_code.clone()),
                 ("agent", agent),
+                ("when absent", when_absent.to_owned()),
                 ("added", text::absolute(account.created_at)),
             ],
         )

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use tradepost_domain::job::State;
 
-use super::{find, tell_rest};
+use super::{dead_letters, find, tell_rest};
 use crate::args::Format;
 use crate::args::jobs::{EventFilter, EventsCommand, JobsCommand, ListJobs};
-use crate::client::{Client, Feed, Next};
+use crate::client::{Client, Feed, Next, Remedy};
 use crate::config::write_private;
 use crate::error::{Exit, Result};
 use crate::model::{Event, EvidenceFile, FeedItem, Job, Step, StepStatus};
@@ -29,6 +29,11 @@ pub(super) async fn run(command: JobsCommand, client: &Client, output: &Output) 
         JobsCommand::Show { job } => {
             let job = find::job(client, &job).await?;
             output.one(&job, &job.id, || job_text(output, &job))
+        }
+        JobsCommand::DeadLetters(arguments) => dead_letters::list(arguments, client, output).await,
+        JobsCommand::Retry(arguments) => dead_letters::treat(arguments, Remedy::Retry, client, output).await,
+        JobsCommand::Discard(arguments) => {
+            dead_letters::treat(arguments, Remedy::Discard, client, output).await
         }
         JobsCommand::Steps { job } => {
             let job = find::job(client, &job).await?;
@@ -73,6 +78,12 @@ impl Runs {
     }
 }
 
+/// A file's name from an evidence's: names come from agents, and nothing leaves the folder.
+pub(super) fn file_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    name.trim_start_matches('.').chars().map(plain).collect()
+}
+
 async fn save_evidence(
     client: &Client,
     output: &Output,
@@ -81,14 +92,7 @@ async fn save_evidence(
     runs: &Runs,
 ) -> Result<()> {
     for file in files {
-        // Names come from agents: nothing leaves the folder.
-        let name: String = file
-            .name
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
-            .collect();
-        let path =
-            folder.join(format!("run{}_{}", runs.number(file.run_lease), name.trim_start_matches('.')));
+        let path = folder.join(format!("run{}_{}", runs.number(file.run_lease), file_name(&file.name)));
         let content = client.download_evidence(file).await?;
         write_private(&path, &content)?;
         output.message(&format!("Saved {}", path.display()));
@@ -96,7 +100,7 @@ async fn save_evidence(
     Ok(())
 }
 
-fn jobs_table(jobs: &[Job]) -> Table {
+pub(super) fn jobs_table(jobs: &[Job]) -> Table {
     let mut table = Table::new(&["ID", "KIND", "STATE", "RUNS", "CHANGED", "NOTE"]);
     for job in jobs {
         let note = job.failure.as_ref().map(|failure| text::short(&failure.message, 70)).unwrap_or_default();
@@ -112,7 +116,7 @@ fn jobs_table(jobs: &[Job]) -> Table {
     table
 }
 
-fn job_text(output: &Output, job: &Job) -> String {
+pub(super) fn job_text(output: &Output, job: &Job) -> String {
     let waits = job.run_after.filter(|at| at.0 > Output::now() && !job.state.is_terminal());
     text::record(
         output,
@@ -128,6 +132,7 @@ fn job_text(output: &Output, job: &Job) -> String {
             ("account", job.account_id.clone()),
             ("agent", job.agent_id.clone()),
             ("posting", job.posting_id.clone()),
+            ("put aside", job.discarded_at.map(|at| text::absolute(Some(at))).unwrap_or_default()),
             ("created", text::absolute(job.created_at)),
             ("changed", text::absolute(job.updated_at)),
         ],

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use tradepost_domain::posting::State;
 
-use super::{find, tell_rest, watch};
+use super::{find, resolve, tell_rest, watch};
 use crate::args::Format;
-use crate::args::postings::{CreatePosting, ListPostings, PostingsCommand, ResolvePosting};
+use crate::args::postings::{CreatePosting, ListPostings, PostingsCommand};
 use crate::client::Client;
 use crate::error::{Error, Exit, Result};
-use crate::model::{Finding, Item, Posting, Receipt, Step};
+use crate::model::{EvidenceRef, FieldCheck, Item, Posting, Receipt, Step, Wait, Witness};
 use crate::output::{Output, Table, Tone, faint, plain, text};
 
 pub(super) async fn run(command: PostingsCommand, client: &Client, output: &Output) -> Result<Exit> {
@@ -44,7 +44,23 @@ pub(super) async fn run(command: PostingsCommand, client: &Client, output: &Outp
             let posting = client.retry_posting(posting.id).await?;
             return follow(watch, wait.wait, posting, &ended, client, output).await;
         }
-        PostingsCommand::Resolve(arguments) => resolve(arguments, client, output).await?,
+        PostingsCommand::Look { posting, watch, wait } => {
+            let posting = find::posting(client, &posting.posting).await?;
+            let posting = client.request_look(posting.id).await?;
+            output.message("The agent looks as soon as it can. Do not post it by hand meanwhile.");
+            return follow(watch, wait.wait, posting, &[], client, output).await;
+        }
+        PostingsCommand::Resolve(arguments) => resolve::run(arguments, client, output).await?,
+        PostingsCommand::Why(argument) => {
+            let posting = find::posting(client, &argument.posting).await?;
+            let wait = client.get_wait(posting.id).await?;
+            output.one(&wait, &wait.posting_id, || why(output, &wait))?;
+        }
+        PostingsCommand::Prioritize { posting, priority } => {
+            let posting = find::posting(client, &posting.posting).await?;
+            let posting = client.prioritize_posting(posting.id, priority).await?;
+            show(client, output, &posting).await?;
+        }
         PostingsCommand::Receipt(argument) => {
             let posting = find::posting(client, &argument.posting).await?;
             let receipt = client.find_receipt(posting.id.clone()).await?.ok_or_else(|| {
@@ -58,11 +74,37 @@ pub(super) async fn run(command: PostingsCommand, client: &Client, output: &Outp
 }
 
 async fn create(arguments: CreatePosting, client: &Client, output: &Output) -> Result<Exit> {
-    let CreatePosting { listing, account, priority, again, watch, wait } = arguments;
+    let CreatePosting { listing, all, account, priority, again, watch, wait } = arguments;
     let account = find::account(client, &account).await?;
-    let listing = find::listing(client, &listing).await?;
-    let posting = client.create_posting(listing.id, account.id, priority, again).await?;
-    follow(watch, wait.wait, posting, &[], client, output).await
+    let mut listings = Vec::with_capacity(listing.len());
+    if all {
+        let every = client.list_listings(usize::MAX).await?;
+        listings.extend(every.items.into_iter().map(|listing| listing.id));
+    }
+    for one in &listing {
+        listings.push(find::listing(client, one).await?.id);
+    }
+    if let [listing] = listings.as_slice() {
+        let posting = client.create_posting(listing.clone(), account.id, priority, again).await?;
+        return follow(watch, wait.wait, posting, &[], client, output).await;
+    }
+    if watch {
+        return Err(Error::usage("--watch follows one posting, and there are several listings")
+            .hint("leave --watch away, then: tradepost postings list"));
+    }
+    if listings.is_empty() {
+        return Err(
+            Error::usage("there are no listings to post").hint("tradepost listings create --file FILE")
+        );
+    }
+    let postings = client.create_postings(&listings, &account.id, priority, again).await?;
+    let names = if output.format == Format::Table && !output.quiet {
+        names(client, &postings).await?
+    } else {
+        Names::default()
+    };
+    output.many(&postings, |posting| &posting.id, || output.table(&table(&postings, &names)))?;
+    Ok(Exit::Ok)
 }
 
 /// Watches a posting that was just set going, without the steps of `ended` runs, or shows it.
@@ -81,23 +123,6 @@ async fn follow(
     show(client, output, &posting).await?;
     output.hint(&format!("follow it: tradepost postings watch {}", posting.id));
     Ok(Exit::Ok)
-}
-
-async fn resolve(arguments: ResolvePosting, client: &Client, output: &Output) -> Result<()> {
-    let ResolvePosting { posting, published, url, not_published } = arguments;
-    let finding = match (published, url, not_published) {
-        (Some(item_id), Some(url), _) => Finding::Published { item_id, url },
-        (_, _, true) => Finding::NotPublished,
-        _ => {
-            let resolve = format!("tradepost postings resolve {}", posting.posting);
-            return Err(Error::usage("say what you found on the site: the listing, or that it is not there")
-                .hint(format!("{resolve} --published ITEM_ID --url URL"))
-                .hint(format!("{resolve} --not-published")));
-        }
-    };
-    let posting = find::posting(client, &posting.posting).await?;
-    let posting = client.resolve_posting(posting.id, finding).await?;
-    show(client, output, &posting).await
 }
 
 async fn list(arguments: ListPostings, client: &Client, output: &Output) -> Result<()> {
@@ -174,7 +199,7 @@ fn note(posting: &Posting) -> String {
     }
 }
 
-async fn show(client: &Client, output: &Output, posting: &Posting) -> Result<()> {
+pub(super) async fn show(client: &Client, output: &Output, posting: &Posting) -> Result<()> {
     let names = if output.format == Format::Table && !output.quiet {
         names(client, std::slice::from_ref(posting)).await?
     } else {
@@ -210,6 +235,21 @@ fn posting_text(output: &Output, posting: &Posting, names: &Names) -> String {
     )
 }
 
+/// One sentence: what the posting waits for, or that it does not wait.
+fn why(output: &Output, wait: &Wait) -> String {
+    let sentence = match (wait.waiting_for.as_str(), wait.state) {
+        ("", State::Running) => "The posting does not wait: its agent works on it now.".to_owned(),
+        ("", State::Published) => "The posting does not wait: it is published.".to_owned(),
+        ("", State::Cancelled) => "The posting does not wait: it was cancelled.".to_owned(),
+        ("", _) => {
+            let why = wait.failure.as_ref().map(text::failure).unwrap_or_default();
+            format!("The posting does not wait: it was given up. {why}")
+        }
+        (waits, _) => format!("The posting waits for {waits}."),
+    };
+    format!("{}\n", output.tone(sentence.trim(), text::posting_tone(wait.state)))
+}
+
 /// How an item was found that a person named.
 const PERSON: &str = "person";
 
@@ -224,28 +264,25 @@ fn item_text(item: &Item) -> String {
 
 /// A receipt for people: where it is, what was read back, what proves it.
 pub(super) fn receipt_text(output: &Output, posting: &Posting, receipt: &Receipt) -> String {
-    let Receipt { item, baseline_count, read_back, evidence, recipe, agent_id, prepare_ms, confirm_ms } =
-        receipt;
+    let Receipt { item, read_back, evidence, recipe, agent_id, resolution, .. } = receipt;
     let (url, found) =
         item.as_ref().map_or_else(Default::default, |item| (item.url.clone(), item_text(item)));
+    let by_person = receipt.witness == Witness::Person;
     let matching = read_back.iter().filter(|check| check.matches).count();
-    let by_person = item.as_ref().is_some_and(|item| item.strategy == PERSON);
-    let (verdict, tone) = match read_back.len() {
-        0 if by_person => ("on a person's word".to_owned(), Tone::Warning),
-        0 => ("not read back (found by a later look)".to_owned(), Tone::Warning),
-        all => (
+    let (verdict, tone) = match (read_back.len(), receipt.witness) {
+        (0, Witness::Person) => ("on a person's word".to_owned(), Tone::Warning),
+        (0, Witness::Look) => ("not read back (found by a later look)".to_owned(), Tone::Warning),
+        (0, Witness::Run) => ("not read back (the page could not be read)".to_owned(), Tone::Warning),
+        (all, _) => (
             format!("{matching} of {all} {} as wanted", if all == 1 { "field" } else { "fields" }),
             if matching == all { Tone::Good } else { Tone::Warning },
         ),
     };
-    let took = match (prepare_ms, confirm_ms) {
-        (0, 0) => String::new(),
-        (prepare, confirm) => {
-            format!("{} to fill in, {} to confirm", text::millis(*prepare), text::millis(*confirm))
-        }
-    };
-    let recipe = if by_person { String::new() } else { recipe.clone() };
-    let listings = if *baseline_count == 1 { "listing" } else { "listings" };
+    let (by, question) = resolution.as_ref().map_or_else(Default::default, |resolution| {
+        let looks = text::count(resolution.looks, "look", "looks");
+        let by = format!("{}, {}, after {looks}", resolution.by, text::absolute(resolution.at));
+        (by, resolution.question.clone())
+    });
     let mut told = text::record(
         output,
         &[
@@ -253,27 +290,64 @@ pub(super) fn receipt_text(output: &Output, posting: &Posting, receipt: &Receipt
             ("item", found),
             ("posting", posting.id.clone()),
             ("agent", agent_id.clone()),
-            ("recipe", recipe),
-            ("took", took),
-            ("before", format!("{baseline_count} own {listings} on the account")),
-            ("evidence", evidence.iter().map(|file| file.name.clone()).collect::<Vec<_>>().join(", ")),
+            ("recipe", if by_person { String::new() } else { recipe.clone() }),
+            ("took", took(receipt)),
+            ("listings", difference(receipt)),
+            ("resolved by", by),
+            ("it had been", question),
+            ("evidence", evidence.iter().map(evidence_line).collect::<Vec<_>>().join("\n")),
             ("read back", output.tone(&verdict, tone)),
         ],
     );
     if !read_back.is_empty() {
-        let mut table = Table::new(&["FIELD", "CHECK", "ON THE PAGE"]);
-        for check in read_back {
-            let verdict =
-                if check.matches { ("ok".to_owned(), Tone::Good) } else { ("differs".to_owned(), Tone::Bad) };
-            let found = if check.matches {
-                text::short(&check.found, 60)
-            } else {
-                format!("{} (wanted: {})", text::short(&check.found, 60), text::short(&check.wanted, 60))
-            };
-            table.row([plain(&check.field), verdict, plain(found)]);
-        }
         told.push('\n');
-        told.push_str(&output.table(&table));
+        told.push_str(&output.table(&checks_table(read_back)));
     }
     told
+}
+
+/// The times that were measured.
+fn took(receipt: &Receipt) -> String {
+    let parts = [
+        (receipt.prepare_ms, "to fill in"),
+        (receipt.permit_ms, "for the permit"),
+        (receipt.confirm_ms, "from the click to the confirmation"),
+    ];
+    let told: Vec<_> = parts
+        .iter()
+        .filter(|(millis, _)| *millis > 0)
+        .map(|(millis, what)| format!("{} {what}", text::millis(*millis)))
+        .collect();
+    told.join(", ")
+}
+
+/// The account's own listings before and after, and which are new: `3 before, 4 after; new: 8812`.
+fn difference(receipt: &Receipt) -> String {
+    let after = receipt.count_after.map(|count| format!(", {count} after")).unwrap_or_default();
+    let new = match receipt.new_item_ids.as_slice() {
+        [] => String::new(),
+        ids => format!("; new: {}", ids.join(", ")),
+    };
+    format!("{} before the click{after}{new}", receipt.baseline_count)
+}
+
+/// A file's name, and enough of its hash to tell it from others; JSON has all of it.
+fn evidence_line(file: &EvidenceRef) -> String {
+    let short: String = file.sha256.chars().take(16).collect();
+    format!("{} (sha256 {short}…)", file.name)
+}
+
+fn checks_table(read_back: &[FieldCheck]) -> Table {
+    let mut table = Table::new(&["FIELD", "CHECK", "ON THE PAGE"]);
+    for check in read_back {
+        let verdict =
+            if check.matches { ("ok".to_owned(), Tone::Good) } else { ("differs".to_owned(), Tone::Bad) };
+        let found = if check.matches {
+            text::short(&check.found, 60)
+        } else {
+            format!("{} (wanted: {})", text::short(&check.found, 60), text::short(&check.wanted, 60))
+        };
+        table.row([plain(&check.field), verdict, plain(found)]);
+    }
+    table
 }

@@ -308,12 +308,14 @@ fn hints(output: &Output, posting: &Posting) {
     let class = posting.failure.as_ref().and_then(|failure| FailureClass::from_name(&failure.class));
     let resolve = || {
         output.hint("look on the site whether the listing is there, then say so:");
-        output.hint(&format!("tradepost postings resolve {id} --published ITEM_ID --url URL"));
+        output.hint(&format!("tradepost postings resolve {id} --published URL"));
         output.hint(&format!("tradepost postings resolve {id} --not-published"));
     };
     match (posting.state, class) {
         (State::Uncertain, _) => {
+            output.hint("do not post it by hand now: a second listing could not be told from the first");
             output.hint(&format!("it is being found out: tradepost postings watch {id}"));
+            output.hint(&format!("look for it at once: tradepost postings look {id} --watch"));
             resolve();
         }
         (State::NeedsHuman, Some(FailureClass::Uncertain)) => resolve(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tradepost_domain::pacing::span;
 use tradepost_domain::{agent, job, posting};
 
 use super::{Output, Tone};
@@ -52,6 +53,11 @@ pub(crate) fn size(bytes: i64) -> String {
     indicatif::BinaryBytes(u64::try_from(bytes).unwrap_or(0)).to_string()
 }
 
+/// A number of things: `1 look`, `3 looks`.
+pub(crate) fn count(number: u32, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
 /// A text shortened to one line of `most` characters.
 pub(crate) fn short(text: &str, most: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -99,10 +105,15 @@ pub(crate) fn presence_tone(presence: agent::Presence) -> Tone {
 
 /// A failure in one line: `price: the site wants whole euros (listing_rejected, step prepare.price)`.
 pub(crate) fn failure(failure: &Failure) -> String {
-    let Failure { class, step, field, message } = failure;
+    let Failure { class, step, field, message, until } = failure;
+    let until = match until.strip_prefix('+').and_then(|seconds| seconds.parse().ok()) {
+        Some(seconds) => format!(", the site says: not for {}", span(Duration::from_secs(seconds))),
+        None if until.is_empty() => String::new(),
+        None => format!(", the site says: not before {}", until.trim_start_matches("0000-")),
+    };
     let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
     let step = if step.is_empty() { String::new() } else { format!(", step {step}") };
-    format!("{field}{message} ({class}{step})")
+    format!("{field}{message} ({class}{step}{until})")
 }
 
 /// Names and values of one thing, aligned; rows without a value are left out.

@@ -320,8 +320,130 @@ async fn a_receipt_without_a_read_back_says_why() {
         assert!(receipt.contains(wanted), "{receipt}");
         assert!(!receipt.contains("took") && !receipt.contains("0 of 0"), "{receipt}");
     }
-    let told = run(&home, &["postings", "resolve", POSTING]).fails(2);
-    assert!(told.contains("--published ITEM_ID --url URL\n") && told.contains("--not-published\n"), "{told}");
+    let shown = run(&home, &["postings", "receipt", POSTING]).ok();
+    assert!(shown.contains("ada@example.com") && shown.contains("after 2 looks"), "{shown}");
+    assert!(shown.contains("3 before the click, 4 after; new: 4711"), "{shown}");
+    assert!(shown.contains("the reply was lost"), "{shown}");
+    let evidence = home.path().join("evidence");
+    let save = ["postings", "resolve", POSTING, "--save", &evidence.display().to_string()];
+    let told = run(&home, &save).fails(2);
+    for wanted in [
+        "1 ",
+        "4 (before: 3)",
+        "4711 https://sandbox.example/item/4711 (another title or price)",
+        "What to check by hand",
+        "Desk lamp",
+    ] {
+        assert!(told.contains(wanted), "{wanted} is missing in {told}");
+    }
+    let saved: Vec<_> =
+        std::fs::read_dir(&evidence).expect("made").flatten().map(|file| file.file_name()).collect();
+    assert!(
+        saved.len() == 2 && saved.iter().all(|name| told.contains(&*name.to_string_lossy())),
+        "{saved:?} {told}"
+    );
+    assert!(told.contains("--published URL\n") && told.contains("--not-published\n"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pacing_is_shown_and_changed_by_what_is_given() {
+    let (home, controller) = set_up().await;
+    let shown = run(&home, &["accounts", "pacing", "shop"]).ok();
+    assert!(controller.script().asked.is_empty(), "looking changes nothing");
+    for line in
+        ["waits for the gap of 2m", "5 (the site's default), 2 used", "no limit (the site's default), 0 used"]
+    {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    let options = [
+        "--per-day",
+        "20",
+        "--min-gap",
+        "2m",
+        "--quiet-hours",
+        "22:00-07:00",
+        "--time-zone",
+        "Europe/Madrid",
+    ];
+    let changed = run(&home, &[&["accounts", "pacing", "shop"], &options[..]].concat()).ok();
+    assert!(changed.contains("20, 2 used") && changed.contains("2m between two\n"), "{changed}");
+    let sent = controller.script().policy.clone();
+    assert_eq!((sent.per_day, sent.per_hour, sent.new_days), (Some(20), None, None));
+    assert_eq!((sent.quiet_hours.as_str(), sent.time_zone.as_str()), ("22:00-07:00", "Europe/Madrid"));
+    let reset = json(&run(&home, &["accounts", "pacing", "shop", "--reset", "-o", "json"]).ok());
+    assert_eq!(
+        (&reset["rules"]["perDay"], &reset["own"], &reset["usedLastDay"]),
+        (&json!(5), &json!({}), &json!(2))
+    );
+    run(&home, &["accounts", "pacing", "shop", "--min-gap", "soon"]).fails(2);
+    let paused = run(&home, &["accounts", "pause", "shop"]).ok();
+    assert!(paused.contains("paused since 2025-11-25"), "{paused}");
+    run(&home, &["accounts", "resume", "shop", "--end-rest"]).ok();
+    let asked = controller.script().asked.clone();
+    let expected = [
+        format!("change {ACCOUNT} reset=false"),
+        format!("change {ACCOUNT} reset=true"),
+        format!("pause {ACCOUNT}"),
+        format!("resume {ACCOUNT} end_cool_down=true"),
+    ];
+    assert_eq!(asked, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_is_one_sentence_and_priorities_have_names() {
+    let (home, controller) = set_up().await;
+    controller.script().posting_state = v1::PostingState::Queued.into();
+    let why = run(&home, &["postings", "why", POSTING]).ok();
+    assert_eq!(why, "The posting waits for the agent \"pc\" to come online.\n");
+    let why = json(&run(&home, &["postings", "why", POSTING, "-o", "json"]).ok());
+    let told = (&why["reason"], &why["ahead"], &why["timeZone"], &why["until"]);
+    assert_eq!(told, (&json!("agent_offline"), &json!(2), &json!("Europe/Madrid"), &Value::Null));
+    controller.script().posting_state = v1::PostingState::Published.into();
+    let why = run(&home, &["postings", "why", POSTING]).ok();
+    assert_eq!(why, "The posting does not wait: it is published.\n");
+    for priority in ["high", "normal", "low", "-7"] {
+        run(&home, &["postings", "prioritize", POSTING, priority]).ok();
+    }
+    assert_eq!(controller.script().asked, ["priority 50", "priority 0", "priority -50", "priority -7"]);
+    let told = run(&home, &["postings", "prioritize", POSTING, "101"]).fails(2);
+    assert!(told.contains("use high, normal, low, or a number from -100 to 100"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_counted_before_anything_is_done() {
+    let (home, controller) = set_up().await;
+    let failure = v1::Failure {
+        class: "network".to_owned(),
+        message: "no answer".to_owned(),
+        ..v1::Failure::default()
+    };
+    controller.script().failure = Some(failure);
+    let listed = run(&home, &["jobs", "dead-letters"]).ok();
+    assert!(listed.contains(JOB) && listed.contains("no answer"), "{listed}");
+    let all = ["jobs", "retry", "--all", "--kind", "publish", "--class", "network"];
+    let preview = run(&home, &all);
+    assert!(preview.stderr.contains("add --yes to do it"), "{preview:?}");
+    assert_eq!(preview.ok(), "4 dead letters fit; nothing is done yet.\n");
+    let done = run(&home, &[&all[..], &["--yes"]].concat());
+    assert!(done.stderr.contains("this look is not needed any more"), "{done:?}");
+    assert_eq!(done.ok(), "2 of 4 dead letters tried again.\n");
+    let aside = json(&run(&home, &["jobs", "discard", "--all", "--yes", "-o", "json"]).ok());
+    assert_eq!((&aside["matched"], &aside["done"], &aside["preview"]), (&json!(4), &json!(2), &json!(false)));
+    run(&home, &["jobs", "retry", JOB]).ok();
+    let (one, any) = ("Publish \"network\"", "Unspecified \"\"");
+    let expected = [
+        format!("COUNT {one}"),
+        format!("COUNT {one}"),
+        format!("RETRY {one}"),
+        format!("RETRY {one}"),
+        format!("DISCARD {any}"),
+        format!("DISCARD {any}"),
+        format!("retry {JOB}"),
+    ];
+    assert_eq!(controller.script().asked, expected);
+    run(&home, &["jobs", "retry"]).fails(2);
+    run(&home, &["jobs", "discard", JOB, "--all"]).fails(2);
+    run(&home, &["jobs", "discard", JOB, "--class", "network"]).fails(2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -332,6 +454,7 @@ async fn the_exit_code_tells_how_a_posting_ended() {
         step: "start.login_check".to_owned(),
         field: String::new(),
         message: "the account is signed out".to_owned(),
+        until: String::new(),
     };
     controller.script().failure = Some(failure);
     let states = [

@@ -40,6 +40,10 @@ pub(crate) struct Script {
     pub(crate) uploaded: Vec<(String, usize)>,
     /// The cursors of the streams that were opened.
     pub(crate) cursors: Vec<i64>,
+    /// Changes of pacing as they were asked for, and what was done about dead letters.
+    pub(crate) asked: Vec<String>,
+    /// The policy that was sent last.
+    pub(crate) policy: v1::PacingPolicy,
     /// Calls of a method yet to be answered with UNAVAILABLE.
     pub(crate) unavailable: u32,
 }
@@ -337,12 +341,78 @@ impl v1::account_service_server::AccountService for Fake {
         Err(unscripted())
     }
 
+    async fn update_account(
+        &self,
+        request: Request<v1::UpdateAccountRequest>,
+    ) -> Answer<v1::UpdateAccountResponse> {
+        self.check(&request)?;
+        let auto_republish = request.into_inner().auto_republish.unwrap_or_default();
+        let account = v1::Account { auto_republish, ..Self::account() };
+        Ok(Response::new(v1::UpdateAccountResponse { account: Some(account) }))
+    }
+
     async fn login_account(
         &self,
         request: Request<v1::LoginAccountRequest>,
     ) -> Answer<v1::LoginAccountResponse> {
         self.check(&request)?;
         Ok(Response::new(v1::LoginAccountResponse { job_id: JOB.to_owned() }))
+    }
+
+    async fn get_pacing(&self, request: Request<v1::GetPacingRequest>) -> Answer<v1::GetPacingResponse> {
+        self.check(&request)?;
+        Ok(Response::new(v1::GetPacingResponse { pacing: Some(self.pacing()) }))
+    }
+
+    async fn update_pacing(
+        &self,
+        request: Request<v1::UpdatePacingRequest>,
+    ) -> Answer<v1::UpdatePacingResponse> {
+        self.check(&request)?;
+        let v1::UpdatePacingRequest { account_id, set, reset } = request.into_inner();
+        self.script().policy = set.unwrap_or_default();
+        self.script().asked.push(format!("change {account_id} reset={reset}"));
+        Ok(Response::new(v1::UpdatePacingResponse { pacing: Some(self.pacing()) }))
+    }
+
+    async fn pause_account(
+        &self,
+        request: Request<v1::PauseAccountRequest>,
+    ) -> Answer<v1::PauseAccountResponse> {
+        self.script().asked.push(format!("pause {}", request.into_inner().id));
+        let paused_at = Some(prost_types::Timestamp { seconds: 1_764_064_800, nanos: 0 });
+        let pacing = v1::Pacing { paused_at, ..self.pacing() };
+        Ok(Response::new(v1::PauseAccountResponse { pacing: Some(pacing) }))
+    }
+
+    async fn resume_account(
+        &self,
+        request: Request<v1::ResumeAccountRequest>,
+    ) -> Answer<v1::ResumeAccountResponse> {
+        let v1::ResumeAccountRequest { id, end_cool_down } = request.into_inner();
+        self.script().asked.push(format!("resume {id} end_cool_down={end_cool_down}"));
+        Ok(Response::new(v1::ResumeAccountResponse { pacing: Some(self.pacing()) }))
+    }
+}
+
+impl Fake {
+    fn pacing(&self) -> v1::Pacing {
+        let own = self.script().policy.clone();
+        v1::Pacing {
+            account_id: ACCOUNT.to_owned(),
+            rules: Some(v1::PacingPolicy {
+                per_hour: Some(0),
+                per_day: Some(own.per_day.unwrap_or(5)),
+                min_gap: Some(own.min_gap.unwrap_or_default()),
+                quiet_hours: "none".to_owned(),
+                time_zone: "UTC".to_owned(),
+                ..v1::PacingPolicy::default()
+            }),
+            own: Some(own),
+            used_last_day: 2,
+            waiting_for: "the gap of 2m between two publications, until 11:00:15 (UTC), in 15s".to_owned(),
+            ..v1::Pacing::default()
+        }
     }
 }
 

@@ -8,21 +8,34 @@ use crate::service::{Core, Result};
 use crate::session::{Sessions, convert};
 
 /// Jobs claimed at once.
-const CLAIM: u32 = 64;
+const CLAIM: u32 = 256;
 
 /// Claims what the attached agents can take, and sends it to them. A job whose dispatch is lost comes back by its lease.
-pub(super) async fn round(core: &Core, sessions: &Sessions) -> Result<()> {
+/// Only agents are asked for to whom something happened; now and then all of them, as hints may be lost.
+pub async fn round(core: &Core, sessions: &Sessions) -> Result<()> {
     loop {
-        let agents = sessions.free();
+        let agents = sessions.due();
         if agents.is_empty() {
             return Ok(());
         }
-        let claimed = core.store.claim_jobs(Claim { agents, limit: CLAIM }, core.now()).await?;
-        let full = claimed.len() >= usize::try_from(CLAIM).unwrap_or(usize::MAX);
-        for job in claimed {
-            let (agent, id, kind) = (job.agent, job.id, job.kind);
-            let Some(assignment) = core.assignment(job).await? else { continue };
+        let asked: Vec<AgentId> = agents.iter().map(|(agent, ..)| *agent).collect();
+        let claimed = match core.store.claim_jobs(Claim { agents, limit: CLAIM }, core.now()).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                sessions.wake(&asked);
+                return Err(error.into());
+            }
+        };
+        if claimed.len() >= usize::try_from(CLAIM).unwrap_or(usize::MAX) {
+            // Whose turn did not come is not known.
+            sessions.wake(&asked);
+        }
+        for assignment in core.assignments(claimed).await? {
+            let (agent, id, kind) = (assignment.job.agent, assignment.job.id, assignment.job.kind);
             let run = (id, assignment.run_lease);
+            if let Some(task) = &assignment.task {
+                core.recent.put(run, &task.publication);
+            }
             match sessions.dispatch(agent, run, convert::dispatch(assignment)) {
                 Ok(()) => {
                     tracing::info!(job = %id, %agent, run_lease = run.1.0, kind = kind.name(), "a job was dispatched");
@@ -33,14 +46,11 @@ pub(super) async fn round(core: &Core, sessions: &Sessions) -> Result<()> {
                 }
             }
         }
-        if !full {
-            return Ok(());
-        }
     }
 }
 
 /// Records that the attached agents live, and ends the streams that are not their agents' newest.
-pub(super) async fn touch(core: &Core, sessions: &Sessions) -> Result<()> {
+pub async fn touch(core: &Core, sessions: &Sessions) -> Result<()> {
     let attached = sessions.attached();
     if attached.is_empty() {
         return Ok(());
@@ -52,7 +62,7 @@ pub(super) async fn touch(core: &Core, sessions: &Sessions) -> Result<()> {
 }
 
 /// Tells an agent of runs whose end a person wishes.
-pub(super) async fn cancel_wishes(core: &Core, sessions: &Sessions, agent: AgentId) -> Result<()> {
+pub async fn cancel_wishes(core: &Core, sessions: &Sessions, agent: AgentId) -> Result<()> {
     for job in core.store.list_agent_runs(agent).await? {
         if let (true, Some(run_lease)) = (job.cancel_requested, job.run_lease)
             && let Err(reason) = sessions.send(agent, convert::cancel((job.id, run_lease)))
@@ -64,7 +74,7 @@ pub(super) async fn cancel_wishes(core: &Core, sessions: &Sessions, agent: Agent
 }
 
 /// Ends the stream of an agent that attached elsewhere or was revoked.
-pub(super) async fn check_session(core: &Core, sessions: &Sessions, agent: AgentId) -> Result<()> {
+pub async fn check_session(core: &Core, sessions: &Sessions, agent: AgentId) -> Result<()> {
     let Some((_, epoch)) = sessions.attached().into_iter().find(|(attached, _)| *attached == agent) else {
         return Ok(());
     };

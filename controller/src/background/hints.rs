@@ -34,25 +34,33 @@ pub(super) fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, wake: &Arc<
             };
             match hint {
                 Ok(hint) => follow(&core, &sessions, &wake, hint).await,
-                Err(RecvError::Lagged(_)) => wake.notify_one(),
+                Err(RecvError::Lagged(_)) => {
+                    sessions.wake_all();
+                    wake.notify_one();
+                }
                 Err(RecvError::Closed) => return,
             }
         }
     });
 }
 
-async fn follow(core: &Core, sessions: &Sessions, wake: &Notify, hint: Hint) {
+/// Does what a hint is for: looks for jobs (by `wake`), tells wishes to cancel, ends a stream that is not the newest.
+pub async fn follow(core: &Core, sessions: &Sessions, wake: &Notify, hint: Hint) {
     let followed = match hint {
         Hint::All => {
+            sessions.wake_all();
             wake.notify_one();
             dispatch::touch(core, sessions).await
         }
-        Hint::Agent(agent) if sessions.holds(agent) => {
-            wake.notify_one();
-            dispatch::cancel_wishes(core, sessions, agent).await
+        Hint::Agent(agent) => {
+            if sessions.wake(&[agent]) {
+                wake.notify_one();
+            }
+            Ok(())
         }
+        Hint::Cancel(agent) if sessions.holds(agent) => dispatch::cancel_wishes(core, sessions, agent).await,
         Hint::Session(agent) if sessions.holds(agent) => dispatch::check_session(core, sessions, agent).await,
-        Hint::Agent(_) | Hint::Session(_) | Hint::Feed(_) => Ok(()),
+        Hint::Cancel(_) | Hint::Session(_) | Hint::Feed(_) => Ok(()),
     };
     if let Err(error) = followed {
         tracing::debug!(%error, "a hint was not followed; the next sweep does");

@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use futures::Stream;
 use tonic::{Request, Response, Status, async_trait};
+use tradepost_domain::failure::FailureClass;
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::JobId;
 use tradepost_proto::convert::time;
@@ -12,6 +13,7 @@ use tradepost_proto::{convert, v1};
 use tradepost_store::{EvidenceFile, JobFilter, Step, StepStatus, StoredStep};
 
 use super::{Api, caller, checked, chunks, status};
+use crate::service::job::{DeadLetters, Remedy, Treated};
 use crate::service::page::{Page, Query};
 
 #[async_trait]
@@ -34,16 +36,78 @@ impl JobService for Api {
         request: Request<v1::ListJobsRequest>,
     ) -> Result<Response<v1::ListJobsResponse>, Status> {
         let caller = caller(&request)?;
-        let v1::ListJobsRequest { page_size, page_token, state, account_id } = request.into_inner();
+        let v1::ListJobsRequest { page_size, page_token, state, account_id, dead_letters } =
+            request.into_inner();
         let mut violations = Violations::new();
         let state = convert::optional(&mut violations, "state", state);
         let account = convert::optional_id(&mut violations, "account_id", &account_id);
-        let filter = checked(violations, Some(JobFilter { state, account }))?;
+        let filter = checked(violations, Some(JobFilter { state, account, dead_letters }))?;
         let query = Query { size: page_size, token: page_token };
         let Page { rows, next_token } =
             self.core.jobs(&caller, filter, &query).await.map_err(status::from)?;
         Ok(Response::new(v1::ListJobsResponse {
             jobs: rows.into_iter().map(Into::into).collect(),
+            next_page_token: next_token,
+        }))
+    }
+
+    async fn retry_job(
+        &self,
+        request: Request<v1::RetryJobRequest>,
+    ) -> Result<Response<v1::RetryJobResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::RetryJobRequest { id } = request.into_inner();
+        let job = self.core.retry_job(&caller, job_id("id", &id)?).await.map_err(status::from)?;
+        Ok(Response::new(v1::RetryJobResponse { job: Some(job.into()) }))
+    }
+
+    async fn discard_job(
+        &self,
+        request: Request<v1::DiscardJobRequest>,
+    ) -> Result<Response<v1::DiscardJobResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::DiscardJobRequest { id } = request.into_inner();
+        let job = self.core.discard_job(&caller, job_id("id", &id)?).await.map_err(status::from)?;
+        Ok(Response::new(v1::DiscardJobResponse { job: Some(job.into()) }))
+    }
+
+    async fn treat_dead_letters(
+        &self,
+        request: Request<v1::TreatDeadLettersRequest>,
+    ) -> Result<Response<v1::TreatDeadLettersResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::TreatDeadLettersRequest { remedy, account_id, kind, failure_class, page_size, page_token } =
+            request.into_inner();
+        let mut violations = Violations::new();
+        let remedy = match v1::DeadLetterRemedy::try_from(remedy) {
+            Ok(v1::DeadLetterRemedy::Count) => Some(Remedy::Count),
+            Ok(v1::DeadLetterRemedy::Retry) => Some(Remedy::Retry),
+            Ok(v1::DeadLetterRemedy::Discard) => Some(Remedy::Discard),
+            Ok(v1::DeadLetterRemedy::Unspecified) | Err(_) => {
+                violations.push("remedy", "is missing; count, retry or discard");
+                None
+            }
+        };
+        let account = convert::optional_id(&mut violations, "account_id", &account_id);
+        let kind = convert::optional(&mut violations, "kind", kind);
+        let class = match failure_class.as_str() {
+            "" => None,
+            name => {
+                let class = FailureClass::from_name(name).ok_or("is no class of failures");
+                violations.check("failure_class", class)
+            }
+        };
+        let wanted = DeadLetters { account, kind, class };
+        let (remedy, wanted) = checked(violations, remedy.map(|remedy| (remedy, wanted)))?;
+        let query = Query { size: page_size, token: page_token };
+        let treated = self.core.treat_dead_letters(&caller, wanted, remedy, &query).await;
+        let Treated { matched, done, refused, next_token } = treated.map_err(status::from)?;
+        let refused =
+            refused.into_iter().map(|(id, message)| v1::RefusedJob { job_id: id.to_string(), message });
+        Ok(Response::new(v1::TreatDeadLettersResponse {
+            matched,
+            done,
+            refused: refused.collect(),
             next_page_token: next_token,
         }))
     }

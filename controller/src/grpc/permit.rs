@@ -67,14 +67,15 @@ impl PublishPermitService for Api {
         request: Request<v1::SettlePublicationRequest>,
     ) -> Result<Response<v1::SettlePublicationResponse>, Status> {
         let agent = calling_agent(&request)?;
-        // The run is for people who read traces: the permit alone says what is settled.
-        let v1::SettlePublicationRequest { intent_id, permit_id, run: _, outcome } = request.into_inner();
+        let v1::SettlePublicationRequest { intent_id, permit_id, run, outcome } = request.into_inner();
         let mut violations = Violations::new();
+        let run = run_of(&mut violations, run);
         let intent = convert::id::<IntentId>(&mut violations, "intent_id", &intent_id);
         let permit = convert::id::<PermitId>(&mut violations, "permit_id", &permit_id);
         let settlement = settlement(&mut violations, agent, outcome);
-        let ((intent, permit), settlement) = checked(violations, intent.zip(permit).zip(settlement))?;
-        self.core.settle(agent, intent, permit, settlement).await.map_err(status::from)?;
+        let (((intent, permit), run), settlement) =
+            checked(violations, intent.zip(permit).zip(run).zip(settlement))?;
+        self.core.settle(agent, intent, permit, run, settlement).await.map_err(status::from)?;
         Ok(Response::new(v1::SettlePublicationResponse {}))
     }
 }

@@ -1,9 +1,11 @@
 //! PostingService.
 
 use tonic::{Request, Response, Status, async_trait};
-use tradepost_domain::field::Violations;
+use tradepost_domain::field::{Violation, Violations};
 use tradepost_domain::id::PostingId;
 use tradepost_domain::posting::Posting;
+use tradepost_domain::waiting::Wait;
+use tradepost_proto::convert::time;
 use tradepost_proto::v1::posting_service_server::PostingService;
 use tradepost_proto::v1::resolve_posting_request;
 use tradepost_proto::{convert, v1};
@@ -12,11 +14,12 @@ use tradepost_store::PostingFilter;
 use super::{Api, caller, checked, status};
 use crate::service::page::{Page, Query};
 use crate::service::posting::{Finding, NewPosting};
+use crate::service::waiting::Explained;
 
 impl Api {
     async fn show(&self, posting: Posting) -> Result<Option<v1::Posting>, Status> {
         let shown = self.core.waiting_for(vec![posting]).await.map_err(status::from)?;
-        Ok(shown.into_iter().next().map(|(posting, waiting)| v1::Posting::waiting(posting, waiting)))
+        Ok(shown.into_iter().next().map(wire))
     }
 }
 
@@ -27,16 +30,30 @@ impl PostingService for Api {
         request: Request<v1::CreatePostingRequest>,
     ) -> Result<Response<v1::CreatePostingResponse>, Status> {
         let caller = caller(&request)?;
-        let v1::CreatePostingRequest { request_id, listing_id, account_id, priority, again } =
-            request.into_inner();
         let mut violations = Violations::new();
-        let request_id = convert::request_id(&mut violations, &request_id);
-        let listing = convert::id(&mut violations, "listing_id", &listing_id);
-        let account = convert::id(&mut violations, "account_id", &account_id);
-        let ((request, listing), account) = checked(violations, request_id.zip(listing).zip(account))?;
-        let new = NewPosting { request, listing, account, priority, again };
-        let posting = self.core.create_posting(&caller, new).await.map_err(status::from)?;
-        Ok(Response::new(v1::CreatePostingResponse { posting: self.show(posting).await? }))
+        let new = new_posting(&mut violations, "", request.into_inner());
+        let new = checked(violations, new)?;
+        let created = self.core.create_posting(&caller, new).await.map_err(status::from)?;
+        Ok(Response::new(v1::CreatePostingResponse { posting: Some(wire(created)) }))
+    }
+
+    async fn batch_create_postings(
+        &self,
+        request: Request<v1::BatchCreatePostingsRequest>,
+    ) -> Result<Response<v1::BatchCreatePostingsResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::BatchCreatePostingsRequest { requests } = request.into_inner();
+        let mut violations = Violations::new();
+        let new: Vec<_> = requests
+            .into_iter()
+            .enumerate()
+            .map(|(at, one)| new_posting(&mut violations, &format!("requests[{at}]."), one))
+            .collect();
+        let new = checked(violations, new.into_iter().collect::<Option<Vec<_>>>())?;
+        let created = self.core.create_postings(&caller, &new).await.map_err(status::from)?;
+        Ok(Response::new(v1::BatchCreatePostingsResponse {
+            postings: created.into_iter().map(wire).collect(),
+        }))
     }
 
     async fn get_posting(
@@ -64,10 +81,7 @@ impl PostingService for Api {
             self.core.postings(&caller, filter, &query).await.map_err(status::from)?;
         let shown = self.core.waiting_for(rows).await.map_err(status::from)?;
         Ok(Response::new(v1::ListPostingsResponse {
-            postings: shown
-                .into_iter()
-                .map(|(posting, waiting)| v1::Posting::waiting(posting, waiting))
-                .collect(),
+            postings: shown.into_iter().map(wire).collect(),
             next_page_token: next_token,
         }))
     }
@@ -81,6 +95,35 @@ impl PostingService for Api {
         let posting =
             self.core.cancel_posting(&caller, posting_id("id", &id)?).await.map_err(status::from)?;
         Ok(Response::new(v1::CancelPostingResponse { posting: self.show(posting).await? }))
+    }
+
+    async fn prioritize_posting(
+        &self,
+        request: Request<v1::PrioritizePostingRequest>,
+    ) -> Result<Response<v1::PrioritizePostingResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::PrioritizePostingRequest { id, priority } = request.into_inner();
+        let prioritized = self.core.prioritize_posting(&caller, posting_id("id", &id)?, priority).await;
+        let posting = prioritized.map_err(status::from)?;
+        Ok(Response::new(v1::PrioritizePostingResponse { posting: self.show(posting).await? }))
+    }
+
+    async fn get_wait(
+        &self,
+        request: Request<v1::GetWaitRequest>,
+    ) -> Result<Response<v1::GetWaitResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::GetWaitRequest { posting_id: id } = request.into_inner();
+        let explained = self.core.explain_posting(&caller, posting_id("posting_id", &id)?).await;
+        let Explained { posting, job, wait, zone, ahead } = explained.map_err(status::from)?;
+        Ok(Response::new(v1::GetWaitResponse {
+            reason: wait.as_ref().map_or_else(String::new, |wait| wait.reason.to_owned()),
+            until: wait.as_ref().and_then(|wait| wait.until).map(time::to_wire),
+            posting: Some(wire((posting, wait))),
+            time_zone: zone.to_string(),
+            priority: job.priority,
+            ahead,
+        }))
     }
 
     async fn retry_posting(
@@ -124,6 +167,26 @@ impl PostingService for Api {
         Ok(Response::new(v1::ResolvePostingResponse { posting: self.show(posting).await? }))
     }
 
+    async fn request_look(
+        &self,
+        request: Request<v1::RequestLookRequest>,
+    ) -> Result<Response<v1::RequestLookResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::RequestLookRequest { id } = request.into_inner();
+        let posting = self.core.request_look(&caller, posting_id("id", &id)?).await.map_err(status::from)?;
+        Ok(Response::new(v1::RequestLookResponse { posting: self.show(posting).await? }))
+    }
+
+    async fn list_looks(
+        &self,
+        request: Request<v1::ListLooksRequest>,
+    ) -> Result<Response<v1::ListLooksResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::ListLooksRequest { posting_id: id } = request.into_inner();
+        let looks = self.core.looks(&caller, posting_id("posting_id", &id)?).await.map_err(status::from)?;
+        Ok(Response::new(v1::ListLooksResponse { looks: looks.into_iter().map(Into::into).collect() }))
+    }
+
     async fn get_receipt(
         &self,
         request: Request<v1::GetReceiptRequest>,
@@ -134,6 +197,27 @@ impl PostingService for Api {
             self.core.receipt(&caller, posting_id("posting_id", &id)?).await.map_err(status::from)?;
         Ok(Response::new(v1::GetReceiptResponse { receipt: Some(receipt.into()) }))
     }
+}
+
+fn wire((posting, wait): (Posting, Option<Wait>)) -> v1::Posting {
+    v1::Posting::waiting(posting, wait.map_or_else(String::new, |wait| wait.sentence))
+}
+
+/// A request for a posting; `place` goes before the names of its fields.
+fn new_posting(
+    violations: &mut Violations,
+    place: &str,
+    message: v1::CreatePostingRequest,
+) -> Option<NewPosting> {
+    let v1::CreatePostingRequest { request_id, listing_id, account_id, priority, again } = message;
+    let mut own = Violations::new();
+    let request = convert::request_id(&mut own, &request_id);
+    let listing = convert::id(&mut own, "listing_id", &listing_id);
+    let account = convert::id(&mut own, "account_id", &account_id);
+    for Violation { field, description } in own.0 {
+        violations.push(format!("{place}{field}"), description);
+    }
+    Some(NewPosting { request: request?, listing: listing?, account: account?, priority, again })
 }
 
 fn posting_id(field: &str, text: &str) -> Result<PostingId, Status> {

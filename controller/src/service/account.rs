@@ -1,6 +1,6 @@
 //! Marketplace accounts.
 
-use tradepost_domain::account::{Account, NewAccount};
+use tradepost_domain::account::{Account, NewAccount, WhenAbsent};
 use tradepost_domain::agent::Agent;
 use tradepost_domain::id::{AccountId, AgentId, JobId, RequestId, Version};
 use tradepost_domain::job::{self, Job};
@@ -10,6 +10,7 @@ use tradepost_store::{Change, Conflict, Error as StoreError};
 
 use super::core::{Caller, Core, TRIES};
 use super::error::{Error, Reason, Result};
+use super::pacing::defaults;
 use super::page::{Page, Query};
 use super::posting::unbound;
 use super::work::job_event;
@@ -42,10 +43,15 @@ impl Core {
             sign_in_name,
             currency,
             agent,
+            when_absent: WhenAbsent::Ask,
             created_at: self.now(),
             version: Version(1),
         };
-        Ok(self.store.add_account(account).await?)
+        let account = self.store.add_account(account).await?;
+        if defaults(&account.site)?.quiet_hours.is_some() {
+            self.roll_window(account.workspace, account.id).await?;
+        }
+        Ok(account)
     }
 
     /// One account.
@@ -72,6 +78,9 @@ impl Core {
         for _ in 0..TRIES {
             let account = self.account(caller, id).await?;
             let at = version.unwrap_or(account.version);
+            if let Some(earlier) = account.agent.filter(|earlier| *earlier != agent) {
+                self.leaves_agent(earlier, id).await?;
+            }
             match self.store.bind_account(caller.workspace, id, agent, at, self.now()).await {
                 Err(StoreError::Stale) if version.is_some() => {
                     let message = "the account was changed since you read it; read it again";
@@ -84,13 +93,45 @@ impl Core {
         Err(Error::contention())
     }
 
-    /// Starts a job that has the account signed in. The same request gives the same job.
+    /// Settles what happens to listings of the account that are proven absent; at `version` if given.
+    pub async fn update_account(
+        &self,
+        caller: &Caller,
+        id: AccountId,
+        when_absent: Option<WhenAbsent>,
+        version: Option<Version>,
+    ) -> Result<Account> {
+        for _ in 0..TRIES {
+            let account = self.account(caller, id).await?;
+            let Some(wanted) = when_absent else { return Ok(account) };
+            let at = version.unwrap_or(account.version);
+            match self.store.set_when_absent(caller.workspace, id, wanted, at, self.now()).await {
+                Err(StoreError::Stale) if version.is_some() => {
+                    let message = "the account was changed since you read it; read it again";
+                    return Err(Error::new(Reason::EtagStale, message));
+                }
+                Err(StoreError::Stale) => {}
+                changed => return Ok(changed?),
+            }
+        }
+        Err(Error::contention())
+    }
+
+    /// Starts a job that has the account signed in. The same request gives the same job, and while one is open, so does
+    /// every other request; one that waits for a person goes on.
     pub async fn login_account(&self, caller: &Caller, request: &RequestId, id: AccountId) -> Result<JobId> {
         let account = self.account(caller, id).await?;
         let agent = account.agent.ok_or_else(|| unbound(&account))?;
+        let made = JobId::of_request(caller.workspace, request);
+        if self.store.find_job(caller.workspace, made).await?.is_some() {
+            return Ok(made);
+        }
+        if let Some(open) = self.open_login(id).await? {
+            return Ok(open);
+        }
         let now = self.now();
         let job = Job {
-            id: JobId::of_request(caller.workspace, request),
+            id: made,
             workspace: caller.workspace,
             kind: job::Kind::Login,
             agent,
@@ -107,14 +148,20 @@ impl Core {
             run_after: now,
             cancel_requested: false,
             failure: None,
+            discarded_at: None,
             trace_context: telemetry::current_traceparent(),
             created_at: now,
             updated_at: now,
             version: Version(1),
         };
         let id = job.id;
-        let change = Change { events: vec![job_event(&job)], new_jobs: vec![job], ..Change::default() };
+        let mut change = Change { events: vec![job_event(&job)], new_jobs: vec![job], ..Change::default() };
+        self.space(&mut change, now).await?;
         match self.store.commit(change, now).await {
+            // Somebody else asked at the same time.
+            Err(StoreError::Conflict(Conflict::LoginOpen)) => {
+                self.open_login(account.id).await?.ok_or_else(Error::contention)
+            }
             Err(StoreError::Conflict(Conflict::Id))
                 if self.store.find_job(caller.workspace, id).await?.is_some() =>
             {
@@ -122,6 +169,18 @@ impl Core {
             }
             stored => Ok(stored.map(|()| id)?),
         }
+    }
+
+    /// The account's sign-in that has not ended, if there is one; it goes on if it waited for a person.
+    async fn open_login(&self, account: AccountId) -> Result<Option<JobId>> {
+        let Some(open) = self.store.find_open_login(account).await? else { return Ok(None) };
+        if open.state == job::State::NeedsHuman {
+            match self.apply(&open, job::Event::Resume).await {
+                Err(error) if error.reason != Reason::WrongState => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(Some(open.id))
     }
 
     /// An agent of the workspace that is not revoked.

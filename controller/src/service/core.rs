@@ -4,11 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use tradepost_domain::id::ControllerId;
+use tradepost_domain::reconcile::Schedule;
 use tradepost_domain::time::Timestamp;
 use tradepost_runtime::clock::SharedClock;
 use tradepost_runtime::ids::Ids;
 use tradepost_store::{Principal, Store};
 use uuid::Uuid;
+
+use super::recent::Recent;
 
 /// How often a write that finds its rows changed meanwhile is decided anew.
 pub const TRIES: u32 = 5;
@@ -24,6 +27,10 @@ pub struct Core {
     pub ids: Ids,
     /// This process.
     pub controller: ControllerId,
+    /// What runs were dispatched from.
+    pub recent: Recent,
+    /// When to look for uncertain publications.
+    pub looks: Arc<Schedule>,
 }
 
 /// Who asks: a token's owner in their workspace.

@@ -131,6 +131,12 @@ reasons! {
     WrongState = "WRONG_STATE", FailedPrecondition;
     /// Another publication of the account is unsettled.
     AccountBusy = "ACCOUNT_BUSY", FailedPrecondition;
+    /// The account's pacing does not allow the publication yet, or the account is paused.
+    Paced = "PACED", FailedPrecondition;
+    /// The account has a sign-in that has not ended.
+    LoginOpen = "LOGIN_OPEN", FailedPrecondition;
+    /// The posting has a look that has not ended.
+    LookOpen = "LOOK_OPEN", FailedPrecondition;
     /// The marketplace listing confirms another posting.
     ItemTaken = "ITEM_TAKEN", FailedPrecondition;
     /// What the agent holds differs from what was saved.
@@ -149,6 +155,8 @@ reasons! {
     SecondFactorPresent = "SECOND_FACTOR_PRESENT", FailedPrecondition;
     /// There is no second factor.
     SecondFactorAbsent = "SECOND_FACTOR_ABSENT", FailedPrecondition;
+    /// The agent's numbers cannot come from this database.
+    AgentAhead = "AGENT_AHEAD", FailedPrecondition;
     /// The run is not the job's present one.
     StaleRun = "STALE_RUN", Aborted;
     /// The etag is old.
@@ -252,6 +260,22 @@ impl Error {
         self
     }
 
+    /// The same, about a part of the request: its place goes before the fields, or before the sentence.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        if self.fields.is_empty() {
+            self.message = format!("{place}: {}", self.message);
+        } else {
+            let before = Violations(self.fields.clone()).to_string();
+            for violation in &mut self.fields {
+                violation.field = format!("{place}.{}", violation.field);
+            }
+            let after = Violations(self.fields.clone()).to_string();
+            self.message = self.message.replace(&before, &after);
+        }
+        self
+    }
+
     /// All violations of a request, under `reason`.
     pub fn violations(reason: Reason, Violations(fields): Violations) -> Self {
         let message = Violations(fields.clone()).to_string();
@@ -338,6 +362,13 @@ fn conflicting(conflict: Conflict) -> Error {
             Reason::PostingOpen,
             "this listing is being posted already; wait for the posting's end or cancel it",
         ),
+        Conflict::LoginOpen => (
+            Reason::LoginOpen,
+            "the account has a sign-in that has not ended; finish that one, or see `tradepost jobs list --account`",
+        ),
+        Conflict::LookOpen => {
+            (Reason::LookOpen, "a look for this posting is open already; it goes on by itself")
+        }
         Conflict::AgentKey => (Reason::AgentKeyTaken, "another agent has this key; make a new key pair"),
         Conflict::Member => (Reason::MemberAlready, "the user is a member of this workspace already"),
         Conflict::LastOwner => (

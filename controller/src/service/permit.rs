@@ -9,6 +9,7 @@ use tradepost_store::EpochGuard;
 
 use super::core::Core;
 use super::error::{Error, Reason, Result};
+use super::recount::ToldPermit;
 use super::run::Run;
 use super::work::Decision;
 
@@ -56,7 +57,7 @@ pub struct Granted {
 }
 
 /// What became of a click.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Settlement {
     /// The listing is there.
     Confirmed(Box<Receipt>),
@@ -112,12 +113,23 @@ impl Core {
                 };
                 Ok(Some(Decision { guard, ..event.into() }))
             })
-            .await?;
+            .await;
+        if let Err(error) = &publication
+            && error.reason == Reason::Paced
+        {
+            // The claim believed that it may begin: what it reads is mended, so that no form is filled in vain again.
+            self.roll_window(intent.workspace, intent.account).await?;
+        }
+        let publication = publication?;
         let permit = publication
             .intent
             .permit
             .ok_or_else(|| Error::internal(format!("armed intent {} has no permit", wanted.intent)))?;
-        let ttl = publish::PERMIT_TTL.saturating_sub(self.now().since(permit.armed_at));
+        // The answer to an old request may come when nothing may be clicked any more.
+        let ttl = match publication.intent.state {
+            publish::State::Armed => publish::PERMIT_TTL.saturating_sub(self.now().since(permit.armed_at)),
+            _ => Duration::ZERO,
+        };
         Ok(Granted { permit: permit.id, ttl })
     }
 
@@ -127,17 +139,37 @@ impl Core {
         agent: AgentId,
         intent: IntentId,
         permit: PermitId,
+        run: Run,
         settlement: Settlement,
     ) -> Result<()> {
         let intent = self.intent_of(agent, intent).await?;
-        if intent.permit.as_ref().map(|held| held.id) != Some(permit) {
-            return Err(publish::Rejected::OtherPermit.into());
+        if intent.permit.as_ref().map(|held| held.id) == Some(permit) {
+            return self.settle_known(&intent, permit, &settlement).await;
         }
-        let settled = self.settle_with(&intent, permit, &settlement).await;
-        match settled {
+        let epoch = self.store.find_agent(agent).await?.map_or(SessionEpoch(0), |row| row.epoch);
+        let told = ToldPermit {
+            permit,
+            request: permit.to_string(),
+            run,
+            intent: intent.id,
+            epoch,
+            baseline: None,
+            outcome: Some(settlement),
+        };
+        self.settle_forgotten(agent, &intent, told).await
+    }
+
+    /// Stores what became of a permit that the intent has.
+    pub(super) async fn settle_known(
+        &self,
+        intent: &Intent,
+        permit: PermitId,
+        settlement: &Settlement,
+    ) -> Result<()> {
+        match self.settle_with(intent, permit, settlement).await {
             Err(error) if error.reason == Reason::ItemTaken => {
                 let reason = "the listing that was recognised belongs to another posting already".to_owned();
-                self.settle_with(&intent, permit, &Settlement::Uncertain(reason)).await
+                self.settle_with(intent, permit, &Settlement::Uncertain(reason)).await
             }
             settled => settled,
         }

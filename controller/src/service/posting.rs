@@ -1,5 +1,6 @@
 //! Postings: asked for, cancelled, tried again, resolved by a person, proven.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -9,17 +10,22 @@ use tradepost_domain::field::Violations;
 use tradepost_domain::id::{AccountId, IntentId, JobId, ListingId, PostingId, RequestId, Version};
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::listing::{Content, Listing};
-use tradepost_domain::posting::{self, Event, Posting, Publication, Receipt, State};
+use tradepost_domain::posting::{
+    self, Event, Posting, Publication, Receipt, Resolution, State, Trail, Witness,
+};
 use tradepost_domain::publish::{self, Intent, Looks, PublishedItem};
+use tradepost_domain::reconcile::LookRecord;
+use tradepost_domain::time::Timestamp;
+use tradepost_domain::waiting::Wait;
 use tradepost_recipe::{catalogue, values};
 use tradepost_runtime::telemetry;
-use tradepost_store::{Change, Conflict, Error as StoreError, PostingFilter};
+use tradepost_store::{Asked, Change, Conflict, Error as StoreError, Ground, PostingFilter};
 use url::Url;
 
-use super::core::{Caller, Core};
+use super::core::{Caller, Core, TRIES};
 use super::error::{Error, Reason, Result};
 use super::page::{Page, Query};
-use super::work::{job_event, posting_event};
+use super::work::{job_event, posting_event, told_of};
 
 /// What a caller asks for.
 #[derive(Debug, Clone)]
@@ -36,6 +42,9 @@ pub struct NewPosting {
     pub again: bool,
 }
 
+/// Most postings of one request.
+const BATCH_MAX: usize = 1_000;
+
 /// A person's finding about an uncertain posting.
 #[derive(Debug, Clone)]
 pub enum Finding {
@@ -51,54 +60,100 @@ pub enum Finding {
 }
 
 impl Core {
-    /// Asks for a posting. The same request gives the same posting.
-    pub async fn create_posting(&self, caller: &Caller, new: NewPosting) -> Result<Posting> {
-        let id = PostingId::of_request(caller.workspace, &new.request);
-        if let Some(made) = self.store.find_posting(caller.workspace, id).await? {
-            return Ok(made);
+    /// Asks for a posting. The same request gives the same posting. Returned with what it waits for.
+    pub async fn create_posting(&self, caller: &Caller, new: NewPosting) -> Result<(Posting, Option<Wait>)> {
+        let mut created =
+            self.create(caller, std::slice::from_ref(&new)).await.map_err(|(_, error)| error)?;
+        created.pop().ok_or_else(|| Error::internal("one posting was asked for, and none was made"))
+    }
+
+    /// Asks for many postings: all are made, or none. Those that the same requests made before are returned as they are.
+    pub async fn create_postings(
+        &self,
+        caller: &Caller,
+        new: &[NewPosting],
+    ) -> Result<Vec<(Posting, Option<Wait>)>> {
+        if new.is_empty() || new.len() > BATCH_MAX {
+            let message = format!("are {}; ask for 1 to {BATCH_MAX} postings at once", new.len());
+            return Err(Error::field("requests", message));
         }
-        if !(-100..=100).contains(&new.priority) {
-            return Err(Error::field("priority", format!("is {}; use -100 to 100", new.priority)));
+        let mut seen = HashSet::new();
+        if let Some(at) = new.iter().position(|one| !seen.insert(one.request.as_str())) {
+            let message = "is that of an earlier one; each posting needs its own";
+            return Err(Error::field(&format!("requests[{at}].request_id"), message));
         }
-        let account = self.account(caller, new.account).await?;
-        let listing = self.listing(caller, new.listing).await?;
-        check_site(&account, &listing.content)?;
-        if !new.again {
-            self.check_unpublished(caller, &listing, &account).await?;
-        }
-        let publication = self.fresh(caller, &new, &account)?;
-        let posting = publication.posting.clone();
-        match self.store.commit(created(publication), self.now()).await {
-            Ok(()) => Ok(posting),
-            // The same request on another controller was quicker.
-            Err(StoreError::Conflict(Conflict::Id)) => {
-                self.store.find_posting(caller.workspace, id).await?.ok_or_else(|| {
-                    Error::new(
-                        Reason::IdTaken,
-                        "the request id was used for something else; choose another one",
-                    )
-                })
+        self.create(caller, new).await.map_err(|(at, error)| match at {
+            Some(at) => error.within(&format!("requests[{at}]")),
+            None => error,
+        })
+    }
+
+    /// The error says which one is at fault, where one is.
+    async fn create(
+        &self,
+        caller: &Caller,
+        new: &[NewPosting],
+    ) -> Result<Vec<(Posting, Option<Wait>)>, (Option<usize>, Error)> {
+        let workspace = caller.workspace;
+        let asked: Vec<Asked> = new
+            .iter()
+            .map(|one| Asked {
+                workspace,
+                posting: PostingId::of_request(workspace, &one.request),
+                listing: one.listing,
+                account: one.account,
+            })
+            .collect();
+        for tries_left in (0..TRIES).rev() {
+            let grounds = self.store.find_grounds(&asked).await.map_err(|error| (None, error.into()))?;
+            let mut change = Change::default();
+            let mut answers = Vec::with_capacity(new.len());
+            for (at, (one, ground)) in new.iter().zip(&grounds).enumerate() {
+                if let Some(made) = &ground.made {
+                    answers.push((made.clone(), None));
+                    continue;
+                }
+                let publication = self.fresh(caller, one, ground).map_err(|error| (Some(at), error))?;
+                answers.push((publication.posting.clone(), self.at_first(ground)));
+                add_created(&mut change, publication);
             }
-            Err(error) => Err(error.into()),
+            match self.store.commit(change, self.now()).await {
+                Ok(()) => return self.with_waits(answers).await.map_err(|error| (None, error)),
+                // The same request on another controller was quicker, or the id is something else's.
+                Err(StoreError::Conflict(Conflict::Id)) if tries_left > 0 => {}
+                Err(error) => return Err((None, error.into())),
+            }
         }
+        Err((None, Error::contention()))
     }
 
-    /// A listing that is on the site already is not posted a second time by mistake.
-    async fn check_unpublished(&self, caller: &Caller, listing: &Listing, account: &Account) -> Result<()> {
-        let found = self.store.find_published_posting(caller.workspace, listing.id, account.id).await?;
-        let Some(published) = found else { return Ok(()) };
-        let at = published.item.map_or_else(String::new, |item| format!(" ({})", item.url));
-        Err(Error::new(
-            Reason::PublishedAlready,
-            format!(
-                "the listing {:?} is published on the account {:?} already, by posting {}{at}; use --again to post it \
-                 once more",
-                listing.content.title, account.name, published.id
-            ),
-        ))
+    /// What those wait for that were made before is looked up.
+    async fn with_waits(
+        &self,
+        answers: Vec<(Posting, Option<Wait>)>,
+    ) -> Result<Vec<(Posting, Option<Wait>)>> {
+        let mut all = Vec::with_capacity(answers.len());
+        for (posting, wait) in answers {
+            match wait {
+                Some(wait) => all.push((posting, Some(wait))),
+                None => all.extend(self.waiting_for(vec![posting]).await?),
+            }
+        }
+        Ok(all)
     }
 
-    fn fresh(&self, caller: &Caller, new: &NewPosting, account: &Account) -> Result<Publication> {
+    fn fresh(&self, caller: &Caller, new: &NewPosting, ground: &Ground) -> Result<Publication> {
+        check_priority(new.priority)?;
+        let account = ground.account.as_ref();
+        let account =
+            account.ok_or_else(|| Error::not_found(Reason::AccountNotFound, "account", new.account))?;
+        let listing = ground.listing.as_ref();
+        let listing =
+            listing.ok_or_else(|| Error::not_found(Reason::ListingNotFound, "listing", new.listing))?;
+        check_site(account, &listing.content)?;
+        if let (false, Some(published)) = (new.again, &ground.published) {
+            return Err(published_already(published, listing, account));
+        }
         let agent = account.agent.ok_or_else(|| unbound(account))?;
         let (workspace, now) = (caller.workspace, self.now());
         let posting = PostingId::of_request(workspace, &new.request);
@@ -137,6 +192,7 @@ impl Core {
                 run_after: now,
                 cancel_requested: false,
                 failure: None,
+                discarded_at: None,
                 trace_context: telemetry::current_traceparent(),
                 created_at: now,
                 updated_at: now,
@@ -196,6 +252,29 @@ impl Core {
         Ok(publication.posting)
     }
 
+    /// Gives a posting another place in its account's queue.
+    pub async fn prioritize_posting(&self, caller: &Caller, id: PostingId, priority: i32) -> Result<Posting> {
+        check_priority(priority)?;
+        let decided = self.decide(caller.workspace, id, |publication, _| {
+            let job = &publication.job;
+            if job.priority == priority && !job.state.is_terminal() {
+                return Ok(None);
+            }
+            let told = told_of(job, caller, json!({ "priority": priority }));
+            let with = Change { events: vec![told], ..Change::default() };
+            let event = Event::Job(job::Event::Prioritize(priority));
+            Ok(Some(super::work::Decision { with, ..event.into() }))
+        });
+        let publication = decided.await.map_err(|error| match error.reason {
+            Reason::WrongState => Error::new(
+                Reason::WrongState,
+                "the posting has ended; its place in the queue does not matter any more",
+            ),
+            _ => error,
+        })?;
+        Ok(publication.posting)
+    }
+
     /// Tries again after an end without a listing, or once a person has done what was needed.
     pub async fn retry_posting(&self, caller: &Caller, id: PostingId) -> Result<Posting> {
         let before = self.publication(caller, id).await?;
@@ -226,13 +305,16 @@ impl Core {
             }
             Finding::NotPublished => None,
         };
-        let decided = self.decide(caller.workspace, id, |publication, _| {
+        let looks = self.store.list_looks(caller.workspace, id).await?;
+        let decided = self.decide(caller.workspace, id, |publication, now| {
             let event = match &item {
                 Some(item) => publish::Event::ResolvedPublished(item.clone()),
                 None => publish::Event::ResolvedNotPublished,
             };
-            let receipt = item.as_ref().map(|item| resolved_receipt(publication, item));
-            Ok(Some(super::work::Decision { receipt, ..event.into() }))
+            let receipt = item.as_ref().map(|item| resolved_receipt(publication, item, caller, &looks, now));
+            let told = resolved_event(publication, caller, item.as_ref());
+            let with = Change { events: vec![told], ..Change::default() };
+            Ok(Some(super::work::Decision { receipt, with, ..event.into() }))
         });
         let publication = decided.await.map_err(|error| match error.reason {
             Reason::WrongState => Error::new(
@@ -264,6 +346,13 @@ impl Core {
     }
 }
 
+fn check_priority(priority: i32) -> Result<()> {
+    if job::PRIORITIES.contains(&priority) {
+        return Ok(());
+    }
+    Err(Error::field("priority", format!("is {priority}; use -100 to 100")))
+}
+
 /// Why a posting in this state is not tried again, and what to do instead.
 fn no_retry(state: State) -> &'static str {
     match state {
@@ -290,7 +379,20 @@ pub(super) fn unbound(account: &Account) -> Error {
     )
 }
 
-fn created(publication: Publication) -> Change {
+/// A listing that is on the site already is not posted a second time by mistake.
+fn published_already(published: &Posting, listing: &Listing, account: &Account) -> Error {
+    let at = published.item.as_ref().map_or_else(String::new, |item| format!(" ({})", item.url));
+    Error::new(
+        Reason::PublishedAlready,
+        format!(
+            "the listing {:?} is published on the account {:?} already, by posting {}{at}; use --again to post it \
+             once more",
+            listing.content.title, account.name, published.id
+        ),
+    )
+}
+
+fn add_created(change: &mut Change, publication: Publication) {
     let Publication { posting, job, intent } = publication;
     let asked = NewEvent {
         workspace: posting.workspace,
@@ -304,33 +406,89 @@ fn created(publication: Publication) -> Change {
         },
         data: json!({ "generation": posting.generation, "priority": job.priority }),
     };
-    Change {
-        events: vec![asked, posting_event(&posting), job_event(&job)],
-        new_postings: vec![posting],
-        new_jobs: vec![job],
-        new_intents: vec![intent],
-        ..Change::default()
+    change.events.extend([asked, posting_event(&posting), job_event(&job)]);
+    change.new_postings.push(posting);
+    change.new_jobs.push(job);
+    change.new_intents.push(intent);
+}
+
+/// Who said what, for the feed.
+fn resolved_event(publication: &Publication, caller: &Caller, item: Option<&PublishedItem>) -> NewEvent {
+    let posting = &publication.posting;
+    NewEvent {
+        workspace: posting.workspace,
+        kind: event::Kind::PostingResolved,
+        subject: Subject {
+            account: Some(posting.account),
+            listing: Some(posting.listing),
+            posting: Some(posting.id),
+            job: Some(posting.job),
+            agent: None,
+        },
+        data: json!({
+            "by": caller.user,
+            "finding": if item.is_some() { "published" } else { "not_published" },
+            "item_id": item.map(|item| item.item_id.as_str()),
+            "was": publication.intent.state.name(),
+            "looks": publication.intent.looks.taken,
+        }),
     }
 }
 
-/// A receipt on a person's word: nothing was read back.
-fn resolved_receipt(publication: &Publication, item: &PublishedItem) -> Receipt {
+/// A receipt on a person's word: nothing was read back by a program; what the looks saw stands beside it.
+fn resolved_receipt(
+    publication: &Publication,
+    item: &PublishedItem,
+    caller: &Caller,
+    looks: &[LookRecord],
+    now: Timestamp,
+) -> Receipt {
+    let intent = &publication.intent;
+    let last = looks.iter().rfind(|look| look.generation == intent.generation);
     Receipt {
         item: item.clone(),
-        baseline_count: publication.intent.baseline.len(),
+        baseline_count: intent.baseline.len(),
         read_back: Vec::new(),
         evidence: Vec::new(),
         recipe: String::from("resolved by a person"),
         agent: publication.job.agent,
         prepare_ms: 0,
         confirm_ms: 0,
+        trail: Trail {
+            witness: Witness::Person,
+            new_items: last
+                .map(|look| look.new.iter().map(|seen| seen.item_id.clone()).collect())
+                .unwrap_or_default(),
+            count_after: last.filter(|look| look.whole).map(|look| look.total),
+            permit_ms: 0,
+            resolution: Some(Resolution {
+                by: caller.email.clone(),
+                at: now,
+                looks: intent.looks.taken,
+                question: intent.reason.clone().unwrap_or_default(),
+            }),
+        },
     }
 }
 
 /// What a person says of a published listing: an id, and an address on the account's site.
 fn check_item(account: &Account, item_id: &str, url: &str) -> Result<PublishedItem> {
     let mut violations = Violations::new();
-    let item_id = violations.text("item.item_id", item_id, 1, 200);
+    let read = || {
+        let site = catalogue::site(account.site.as_str()).ok()?;
+        site.item_id(&Url::parse(url.trim()).ok()?)
+    };
+    // The address of a listing names it; only a site that does not say so needs the id besides.
+    let item_id = match item_id.trim() {
+        "" => read().unwrap_or_default(),
+        given => given.to_owned(),
+    };
+    if item_id.is_empty() {
+        let message = "cannot be read from the address; copy the address of the listing's own page, or give its id, too";
+        violations.push("item.item_id", message);
+    } else {
+        violations.text("item.item_id", &item_id, 1, 200);
+    }
     let url = violations.text("item.url", url, 1, 2_000);
     let site = account.site_url.origin();
     let on_site = Url::parse(&url).is_ok_and(|url| url.origin() == site);

@@ -3,11 +3,14 @@
 use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_domain::id::{AgentId, JobId, RunLease};
 use tradepost_domain::job::{self, Job};
+use tradepost_domain::lease;
+pub use tradepost_domain::lease::Verdict;
+use tradepost_domain::posting::Publication;
 use tradepost_domain::reconcile::Look;
-use tradepost_store::{Error as StoreError, Step};
+use tradepost_store::{Error as StoreError, FoundRun, Step};
 
 use super::core::Core;
-use super::error::{Error, Reason, Result};
+use super::error::{Kind, Reason, Result};
 
 /// One run.
 pub type Run = (JobId, RunLease);
@@ -23,19 +26,20 @@ pub enum Outcome {
     Looked(Look),
 }
 
-/// What an agent should do about a run it reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Go on.
-    Keep,
-    /// End it without a click and without a report.
-    Forget,
-}
-
 impl Core {
     /// The agent takes the run. `Forget` when it is no longer wanted.
     pub async fn run_acknowledged(&self, agent: AgentId, run: Run) -> Result<Verdict> {
-        self.run_event(agent, run, job::Event::Acknowledge(run.1)).await
+        let event = job::Event::Acknowledge(run.1);
+        let Some(guess) = self.recent.take(run).filter(|guess| guess.job.agent == agent) else {
+            return self.run_event(agent, run, event).await;
+        };
+        let job = guess.job.clone();
+        // A refusal may be the guess's fault: what is stored decides.
+        match self.apply_from(Some(guess), &job, event.clone()).await {
+            Ok(()) => Ok(Verdict::Keep),
+            Err(error) if error.kind() == Kind::Unavailable => Err(error),
+            Err(_) => self.run_event(agent, run, event).await,
+        }
     }
 
     /// The agent does not take the run now; it is offered again.
@@ -45,8 +49,8 @@ impl Core {
     }
 
     async fn run_event(&self, agent: AgentId, run: Run, event: job::Event) -> Result<Verdict> {
-        let Some(job) = self.store.find_agent_job(agent, run.0).await? else { return Ok(Verdict::Forget) };
-        match self.apply(&job, event).await {
+        let Some(found) = self.store.find_run(agent, run.0).await? else { return Ok(Verdict::Forget) };
+        match self.apply_from(found.publication, &found.job, event).await {
             Ok(()) => Ok(Verdict::Keep),
             Err(error) if matches!(error.reason, Reason::StaleRun | Reason::WrongState) => {
                 self.verdict(agent, run).await
@@ -69,17 +73,20 @@ impl Core {
 
     /// The run ended. Repeats and ends of older runs change nothing: all of them may be confirmed as stored.
     pub async fn run_ended(&self, agent: AgentId, run: Run, outcome: Outcome) -> Result<()> {
-        let Some(job) = self.store.find_agent_job(agent, run.0).await? else { return Ok(()) };
+        let Some(FoundRun { job, publication }) = self.store.find_run(agent, run.0).await? else {
+            return Ok(());
+        };
         if job.run_lease != Some(run.1) {
             tracing::info!(%agent, job = %job.id, "the end of an older run changes nothing");
             return Ok(());
         }
         let ended = match (job.kind, outcome) {
             (job::Kind::Login, Outcome::Succeeded) => self.login_succeeded(&job, run.1).await,
-            (job::Kind::Publish, Outcome::Succeeded) => self.publish_ended_well(&job, run.1).await,
+            (job::Kind::Publish, Outcome::Succeeded) => {
+                self.publish_ended_well(&job, publication, run.1).await
+            }
             (job::Kind::Reconcile, Outcome::Looked(look)) => self.looked(&job, run.1, &look).await,
-            (job::Kind::Reconcile, Outcome::Failed(failure)) => self.look_failed(&job, run.1, failure).await,
-            (_, Outcome::Failed(failure)) => self.run_failed(&job, run.1, failure).await,
+            (_, Outcome::Failed(failure)) => self.run_failed_from(publication, &job, run.1, failure).await,
             (kind, _) => {
                 let message =
                     format!("the agent ended a {} run with an outcome of another kind of job", kind.name());
@@ -98,23 +105,36 @@ impl Core {
 
     /// Ends a run with a failure; the retry rules decide what follows.
     pub async fn run_failed(&self, job: &Job, run_lease: RunLease, failure: Failure) -> Result<()> {
+        self.run_failed_from(None, job, run_lease, failure).await
+    }
+
+    async fn run_failed_from(
+        &self,
+        guess: Option<Publication>,
+        job: &Job,
+        run_lease: RunLease,
+        failure: Failure,
+    ) -> Result<()> {
+        if job.kind == job::Kind::Reconcile {
+            return self.look_failed(job, run_lease, failure).await;
+        }
         let jitter = self.ids.unit();
-        self.apply(job, job::Event::Fail { run_lease, failure, jitter }).await
+        self.apply_from(guess, job, job::Event::Fail { run_lease, failure, jitter }).await
     }
 
     /// A publish run says that all is well: then its settlement has been stored already.
-    async fn publish_ended_well(&self, job: &Job, run_lease: RunLease) -> Result<()> {
+    async fn publish_ended_well(
+        &self,
+        job: &Job,
+        publication: Option<Publication>,
+        run_lease: RunLease,
+    ) -> Result<()> {
         if job.state == job::State::Succeeded {
             return Ok(());
         }
-        let Some(posting) = job.posting else { return Ok(()) };
-        let publication = self
-            .store
-            .find_publication(job.workspace, posting)
-            .await?
-            .ok_or_else(|| Error::not_found(Reason::PostingNotFound, "posting", posting))?;
+        let Some(publication) = publication else { return Ok(()) };
         if publication.intent.state.holds_account() {
-            return self.apply(job, job::Event::Succeed(run_lease)).await;
+            return self.apply_from(Some(publication), job, job::Event::Succeed(run_lease)).await;
         }
         let message = "the agent reports a publication that it never settled";
         self.run_failed(job, run_lease, Failure::new(FailureClass::Internal, "confirm", message)).await
@@ -123,8 +143,11 @@ impl Core {
     /// The account is signed in: jobs that waited for that go on.
     async fn login_succeeded(&self, job: &Job, run_lease: RunLease) -> Result<()> {
         self.apply(job, job::Event::Succeed(run_lease)).await?;
-        let filter =
-            tradepost_store::JobFilter { state: Some(job::State::NeedsHuman), account: Some(job.account) };
+        let filter = tradepost_store::JobFilter {
+            state: Some(job::State::NeedsHuman),
+            account: Some(job.account),
+            dead_letters: false,
+        };
         let page = tradepost_store::PageRequest { limit: 200, after: None };
         for waiting in self.store.list_jobs(job.workspace, filter, page).await?.rows {
             let for_login = waiting.failure.as_ref().is_some_and(|failure| {
@@ -146,11 +169,6 @@ impl Core {
     /// Whether an agent should go on with a run that is not leased to it any more.
     pub async fn verdict(&self, agent: AgentId, run: Run) -> Result<Verdict> {
         let Some(job) = self.store.find_agent_job(agent, run.0).await? else { return Ok(Verdict::Forget) };
-        if job.run_lease != Some(run.1) {
-            return Ok(Verdict::Forget);
-        }
-        // A click may have been sent: the run is the best witness of what became of it.
-        let keep = matches!(job.state, job::State::Leased | job::State::Running | job::State::Uncertain);
-        Ok(if keep { Verdict::Keep } else { Verdict::Forget })
+        Ok(lease::verdict(&job, run.1))
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use tradepost_domain::agent::Agent;
-use tradepost_domain::id::{AgentId, BootId, SessionEpoch};
+use tradepost_domain::fleet::{FleetEpoch, Knowledge};
+use tradepost_domain::id::{AgentId, BootId, SessionEpoch, WorkspaceId};
 use tradepost_domain::job;
 use tradepost_store::{Attachment, Error as StoreError};
 
@@ -24,6 +25,21 @@ pub struct Greeting {
     pub runs: Vec<Run>,
     /// How many runs it takes at once.
     pub slots: u32,
+    /// What its journal knows.
+    pub knowledge: Knowledge,
+}
+
+/// A stream that is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attached {
+    /// The stream's number.
+    pub epoch: SessionEpoch,
+    /// The agent's tenant.
+    pub workspace: WorkspaceId,
+    /// The present life of the database.
+    pub fleet: FleetEpoch,
+    /// Whether the agent has to recount its journal before it gets work.
+    pub owes_recount: bool,
 }
 
 /// How an agent's runs stand after a reconciliation.
@@ -39,19 +55,25 @@ pub struct Reconciled {
 
 impl Core {
     /// Records that this controller holds the agent's newest stream.
-    pub async fn attach(&self, agent: AgentId, greeting: &Greeting) -> Result<Agent> {
+    pub async fn attach(&self, agent: AgentId, greeting: &Greeting) -> Result<Attached> {
+        let fleet = self.recognise(agent, &greeting.knowledge).await?;
         let attachment = Attachment {
             agent,
             boot: greeting.boot,
             controller: self.controller,
             platform: greeting.platform.chars().take(80).collect(),
             program_version: greeting.version.chars().take(80).collect(),
+            known_epoch: greeting.knowledge.session_epoch,
         };
         match self.store.attach_agent(attachment, self.now()).await {
             Err(StoreError::Stale) => {
                 Err(Error::new(Reason::AgentRevoked, "this agent is revoked or unknown; enrol it anew"))
             }
-            attached => Ok(attached?),
+            attached => {
+                let Agent { workspace, epoch, .. } = attached?;
+                let owes_recount = self.store.find_owed(agent).await?.is_some();
+                Ok(Attached { epoch, workspace, fleet, owes_recount })
+            }
         }
     }
 

@@ -1,141 +1,135 @@
-//! What a posting waits for, in words that follow "waits for".
+//! What a posting waits for: everything that bears on it is loaded here, the sentence is the domain's.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::time::Duration;
 
-use tradepost_domain::agent::{Agent, Presence};
-use tradepost_domain::id::{AgentId, PostingId};
+use tradepost_domain::agent::Agent;
+use tradepost_domain::id::{AccountId, AgentId, PostingId};
 use tradepost_domain::job::{self, Job};
+use tradepost_domain::pacing::{self, Pacing, Rules, Zone};
 use tradepost_domain::posting::{Posting, State};
 use tradepost_domain::publish;
-use tradepost_domain::retry::MAX_ATTEMPTS;
 use tradepost_domain::time::Timestamp;
-use tradepost_store::{PageRequest, PostingFilter};
+use tradepost_domain::waiting::{Situation, Wait, at_first, explain};
+use tradepost_store::{Ground, PageRequest, PostingFilter};
 
-use super::core::Core;
-use super::error::Result;
+use super::core::{Caller, Core};
+use super::error::{Error, Reason, Result};
+use super::pacing::defaults;
+
+/// A posting with the answer to "why is it not there yet?".
+#[derive(Debug, Clone)]
+pub struct Explained {
+    /// The posting.
+    pub posting: Posting,
+    /// Its publish job.
+    pub job: Job,
+    /// What it waits for; none when it runs or has ended.
+    pub wait: Option<Wait>,
+    /// The zone of the account, in which the sentence tells times.
+    pub zone: Zone,
+    /// Jobs of the account that go first.
+    pub ahead: u32,
+}
+
+/// What several postings have in common.
+#[derive(Default)]
+struct Known {
+    agents: HashMap<AgentId, (Option<Agent>, usize)>,
+    accounts: HashMap<AccountId, OfAccount>,
+}
+
+struct OfAccount {
+    pacing: Pacing,
+    defaults: Rules,
+    run: Option<Job>,
+    /// Two are enough: at least one of them is another posting.
+    unsettled: Vec<PostingId>,
+}
 
 impl Core {
-    /// The postings with what each waits for; empty when it does not wait.
-    pub async fn waiting_for(&self, postings: Vec<Posting>) -> Result<Vec<(Posting, String)>> {
-        let mut agents: HashMap<AgentId, Option<Agent>> = HashMap::new();
+    /// The postings with what each waits for.
+    pub async fn waiting_for(&self, postings: Vec<Posting>) -> Result<Vec<(Posting, Option<Wait>)>> {
+        let mut known = Known::default();
         let mut answered = Vec::with_capacity(postings.len());
         for posting in postings {
-            let sentence = match posting.state {
-                State::Published | State::Failed | State::Cancelled => String::new(),
-                _ => self.sentence(&posting, &mut agents).await?,
+            let wait = match posting.state {
+                State::Published | State::Failed | State::Cancelled => None,
+                _ => self.explained(&posting, &mut known).await?.and_then(|explained| explained.wait),
             };
-            answered.push((posting, sentence));
+            answered.push((posting, wait));
         }
         Ok(answered)
     }
 
-    async fn sentence(
-        &self,
-        posting: &Posting,
-        agents: &mut HashMap<AgentId, Option<Agent>>,
-    ) -> Result<String> {
+    /// What a posting that is about to be made waits for, told from what its making was decided on.
+    pub(super) fn at_first(&self, ground: &Ground) -> Option<Wait> {
+        Some(at_first(ground.agent.as_ref(), ground.unsettled, self.now()))
+    }
+
+    /// Why a posting is not published yet.
+    pub async fn explain_posting(&self, caller: &Caller, id: PostingId) -> Result<Explained> {
+        let posting = self.posting(caller, id).await?;
+        let explained = self.explained(&posting, &mut Known::default()).await?;
+        explained.ok_or_else(|| Error::not_found(Reason::PostingNotFound, "posting", id))
+    }
+
+    async fn explained(&self, posting: &Posting, known: &mut Known) -> Result<Option<Explained>> {
         let Some(publication) = self.store.find_publication(posting.workspace, posting.id).await? else {
-            return Ok(String::new());
+            return Ok(None);
         };
         let now = self.now();
-        let job = &publication.job;
-        let agent = match agents.entry(job.agent) {
+        let job = publication.job.clone();
+        let (agent, agent_runs) = match known.agents.entry(job.agent) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(self.store.find_agent(job.agent).await?),
+            Entry::Vacant(unknown) => unknown.insert(self.agent_at_work(job.agent).await?),
         };
-        let agent = agent.as_ref();
-        Ok(match posting.state {
-            State::Uncertain if publication.intent.state == publish::State::Armed => {
-                String::from("the agent's report of what became of the click; do not post it by hand")
-            }
-            State::Uncertain => {
-                let next = self.next_look(&publication).await?;
-                uncertain(agent, next, now)
-            }
-            State::NeedsHuman => person(posting),
-            State::Running if job.cancel_requested => String::from("the agent to end the run"),
-            State::Queued => match self.unsettled(posting).await? {
-                Some(other) => format!(
-                    "the posting {other} of this account to be settled: its click may have been sent, and looking tells \
-                     what became of it"
-                ),
-                None => queued(job, agent, now),
-            },
-            State::Running | State::Published | State::Failed | State::Cancelled => String::new(),
+        let account = match known.accounts.entry(posting.account) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(self.of_account(posting, now).await?),
+        };
+        let queued = job.state == job::State::Queued;
+        let ahead = if queued { self.store.count_ahead(&job, now).await? } else { 0 };
+        let look = match publication.intent.state {
+            publish::State::Unknown => self.store.find_open_look(publication.intent.id).await?,
+            _ => None,
+        };
+        let situation = Situation {
+            publication: &publication,
+            agent: agent.as_ref(),
+            agent_runs: *agent_runs,
+            pacing: &account.pacing,
+            defaults: &account.defaults,
+            ahead,
+            account_run: account.run.as_ref(),
+            unsettled: account.unsettled.iter().find(|other| **other != posting.id).copied(),
+            look: look.as_ref(),
+        };
+        let wait = explain(&situation, now);
+        let zone = pacing::rules(&account.pacing, &account.defaults).time_zone;
+        Ok(Some(Explained { posting: publication.posting, job, wait, zone, ahead }))
+    }
+
+    async fn agent_at_work(&self, id: AgentId) -> Result<(Option<Agent>, usize)> {
+        let Some(agent) = self.store.find_agent(id).await? else { return Ok((None, 0)) };
+        let runs = self.store.list_agent_runs(id).await?;
+        let busy = runs.iter().filter(|run| matches!(run.state, job::State::Leased | job::State::Running));
+        Ok((Some(agent), busy.count()))
+    }
+
+    async fn of_account(&self, posting: &Posting, now: Timestamp) -> Result<OfAccount> {
+        let (workspace, account) = (posting.workspace, posting.account);
+        let pacing = self.store.find_pacing(workspace, account, now).await?;
+        let pacing = pacing.ok_or_else(|| Error::not_found(Reason::AccountNotFound, "account", account))?;
+        // A posting of the same account whose click's fate is open: until it is known, nothing else is published there.
+        let filter = PostingFilter { state: Some(State::Uncertain), account: Some(account) };
+        let page = PageRequest { limit: 2, after: None };
+        let unsettled = self.store.list_postings(workspace, filter, page).await?;
+        Ok(OfAccount {
+            defaults: defaults(&pacing.site)?,
+            pacing,
+            run: self.store.find_account_run(account).await?,
+            unsettled: unsettled.rows.iter().map(|posting| posting.id).collect(),
         })
-    }
-}
-
-impl Core {
-    /// A posting of the same account whose click's fate is open: until it is known, nothing else is published there.
-    async fn unsettled(&self, posting: &Posting) -> Result<Option<PostingId>> {
-        let filter = PostingFilter { state: Some(State::Uncertain), account: Some(posting.account) };
-        let page = PageRequest { limit: 1, after: None };
-        let found = self.store.list_postings(posting.workspace, filter, page).await?;
-        Ok(found.rows.first().map(|unsettled| unsettled.id))
-    }
-}
-
-fn uncertain(agent: Option<&Agent>, next: Option<Timestamp>, now: Timestamp) -> String {
-    let look = match (absent(agent, now), next) {
-        (Some(absent), _) => format!("{absent}, then the next look"),
-        (None, Some(at)) if at > now => format!("the next look in {}", words(at.since(now))),
-        (None, _) => String::from("the next look, now"),
-    };
-    format!("{look}: it tells whether the listing is on the site; do not post it by hand")
-}
-
-fn person(posting: &Posting) -> String {
-    let what = posting.failure.as_ref().map_or("a decision is needed", |failure| failure.message.as_str());
-    format!("a person: {}; then retry or resolve the posting", what.trim_end_matches('.'))
-}
-
-fn queued(job: &Job, agent: Option<&Agent>, now: Timestamp) -> String {
-    if let Some(absent) = absent(agent, now) {
-        return absent;
-    }
-    let name = agent.map_or("", |agent| agent.name.as_str());
-    if job.state == job::State::Parked {
-        return format!("the agent {name:?} to take the work up again");
-    }
-    if job.run_after > now {
-        let when = words(job.run_after.since(now));
-        return match &job.failure {
-            Some(failure) => {
-                let next = job.attempt + 1;
-                format!("the next try in {when} ({next} of {MAX_ATTEMPTS}), after: {}", failure.message)
-            }
-            None => format!("its time, in {when}"),
-        };
-    }
-    format!("its turn on the agent {name:?}")
-}
-
-/// What must happen before the agent can do anything; none when it is there.
-fn absent(agent: Option<&Agent>, now: Timestamp) -> Option<String> {
-    let Some(agent) = agent else { return Some(String::from("the account to be bound to an agent again")) };
-    match agent.presence(now) {
-        Presence::Online => None,
-        Presence::Offline => Some(format!("the agent {:?} to come online", agent.name)),
-        Presence::Revoked => {
-            Some(format!("the account to be bound to another agent, as {:?} is revoked", agent.name))
-        }
-    }
-}
-
-fn words(delay: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(delay.as_secs().max(1))).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delays_are_told_in_whole_seconds() {
-        assert_eq!(words(Duration::from_millis(90_500)), "1m 30s");
-        assert_eq!(words(Duration::from_millis(3)), "1s");
     }
 }

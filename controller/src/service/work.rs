@@ -12,7 +12,7 @@ use tradepost_domain::publish::{self, Intent};
 use tradepost_domain::time::Timestamp;
 use tradepost_store::{Change, ChangeReceipt, EpochGuard, Error as StoreError};
 
-use super::core::{Core, TRIES};
+use super::core::{Caller, Core, TRIES};
 use super::error::{Error, Reason, Result};
 
 /// What shall happen to a publication.
@@ -58,20 +58,39 @@ impl Core {
     where
         F: Fn(&Publication, Timestamp) -> Result<Option<Decision>> + Send + Sync,
     {
+        self.decide_from(None, workspace, posting, choose).await
+    }
+
+    /// The same, on a first guess: a publication that was read a moment ago.
+    pub async fn decide_from<F>(
+        &self,
+        mut guess: Option<Publication>,
+        workspace: WorkspaceId,
+        posting: PostingId,
+        choose: F,
+    ) -> Result<Publication>
+    where
+        F: Fn(&Publication, Timestamp) -> Result<Option<Decision>> + Send + Sync,
+    {
         let mut guarded = false;
         for _ in 0..TRIES {
-            let before = self
-                .store
-                .find_publication(workspace, posting)
-                .await?
-                .ok_or_else(|| Error::not_found(Reason::PostingNotFound, "posting", posting))?;
+            let before = match guess.take() {
+                Some(guess) => guess,
+                None => self
+                    .store
+                    .find_publication(workspace, posting)
+                    .await?
+                    .ok_or_else(|| Error::not_found(Reason::PostingNotFound, "posting", posting))?,
+            };
             let now = self.now();
             let Some(decision) = choose(&before, now)? else { return Ok(before) };
             guarded = decision.guard.is_some();
-            let (after, change) = self.step(&before, decision, now)?;
+            let (after, mut change) = self.step(&before, decision, now)?;
             if change == Change::default() {
                 return Ok(after);
             }
+            self.pace_publication(&mut change, &before, now).await?;
+            self.space(&mut change, now).await?;
             match self.store.commit(change, now).await {
                 Ok(()) => return Ok(after),
                 Err(StoreError::Stale) => tracing::debug!(%posting, "changed meanwhile; deciding anew"),
@@ -83,6 +102,20 @@ impl Core {
 
     /// The same for a job that serves no publication's click: sign-ins and looks.
     pub async fn decide_job<F>(&self, workspace: WorkspaceId, id: JobId, choose: F) -> Result<Job>
+    where
+        F: Fn(&Job, Timestamp) -> Result<Option<job::Event>> + Send + Sync,
+    {
+        self.decide_job_telling(workspace, id, &[], choose).await
+    }
+
+    /// The same, with events that tell of it.
+    pub(super) async fn decide_job_telling<F>(
+        &self,
+        workspace: WorkspaceId,
+        id: JobId,
+        told: &[NewEvent],
+        choose: F,
+    ) -> Result<Job>
     where
         F: Fn(&Job, Timestamp) -> Result<Option<job::Event>> + Send + Sync,
     {
@@ -98,8 +131,10 @@ impl Core {
             if after == before {
                 return Ok(after);
             }
-            let mut change = Change::default();
+            let mut change = Change { events: told.to_vec(), ..Change::default() };
             add_job(&mut change, &before, &after);
+            self.pace_job(&mut change, &before, now).await?;
+            self.space(&mut change, now).await?;
             match self.store.commit(change, now).await {
                 Ok(()) => return Ok(after),
                 Err(StoreError::Stale) => tracing::debug!(job = %id, "changed meanwhile; deciding anew"),
@@ -111,9 +146,15 @@ impl Core {
 
     /// Applies an event to a job of any kind: publish jobs change together with their publication.
     pub async fn apply(&self, job: &Job, event: job::Event) -> Result<()> {
+        self.apply_from(None, job, event).await
+    }
+
+    /// The same, on a first guess of the publication.
+    pub async fn apply_from(&self, guess: Option<Publication>, job: &Job, event: job::Event) -> Result<()> {
         match (job.kind, job.posting) {
             (job::Kind::Publish, Some(posting)) => {
-                self.decide(job.workspace, posting, |_, _| Ok(Some(event.clone().into()))).await.map(drop)
+                let choose = |_: &Publication, _| Ok(Some(event.clone().into()));
+                self.decide_from(guess, job.workspace, posting, choose).await.map(drop)
             }
             _ => self.decide_job(job.workspace, job.id, |_, _| Ok(Some(event.clone()))).await.map(drop),
         }
@@ -139,8 +180,8 @@ impl Core {
                     change.events.push(intent_event(&fresh, &after));
                     change.new_intents.push(*fresh);
                 }
-                Effect::LookAfter(delay) => {
-                    let look = self.look_job(&after.job, &ended, now + delay, now);
+                Effect::Look => {
+                    let look = self.look_job(&after.job, &ended, now + self.looks.first(), now);
                     change.events.push(job_event(&look));
                     change.new_jobs.push(look);
                 }
@@ -187,6 +228,7 @@ impl Core {
             run_after,
             cancel_requested: false,
             failure: None,
+            discarded_at: None,
             created_at: now,
             updated_at: now,
             version: Version(1),
@@ -229,6 +271,16 @@ pub fn job_event(job: &Job) -> NewEvent {
             "failure": failure,
         }),
     }
+}
+
+/// What a person did to a job, told in the feed.
+pub fn told_of(job: &Job, by: &Caller, mut data: serde_json::Value) -> NewEvent {
+    let mut event = job_event(job);
+    if let (Some(all), Some(new)) = (event.data.as_object_mut(), data.as_object_mut()) {
+        all.append(new);
+        all.insert(String::from("by"), json!(by.user.to_string()));
+    }
+    event
 }
 
 /// The event of a changed posting.

@@ -4,25 +4,32 @@ use std::time::Duration;
 
 use tradepost_domain::failure::Failure;
 use tradepost_domain::field::Violations;
-use tradepost_domain::id::BootId;
+use tradepost_domain::fleet::Knowledge;
+use tradepost_domain::id::{AgentId, BootId};
 use tradepost_domain::job;
+use tradepost_domain::posting::Publication;
 use tradepost_domain::reconcile::Look;
+use tradepost_proto::convert::recount::{self, ToldOutcome};
 use tradepost_proto::convert::{self, time};
 use tradepost_proto::v1;
 use tradepost_proto::v1::open_request::Frame as In;
 use tradepost_proto::v1::open_response::Frame as Out;
 use tradepost_store::{Step, StepStatus};
 
-use super::state::Frame;
+use super::state::{Frame, Part};
 use crate::service::dispatch::{Assignment, Task};
+use crate::service::permit::Settlement;
+use crate::service::recount::ToldPermit;
 use crate::service::run::{Outcome, Run};
 use crate::service::stream::Greeting;
 
 /// Most runs that one agent tells of.
 const RUNS_MAX: usize = 1_000;
+/// Most permits in one frame of a recount.
+const RECOUNT_MAX: usize = 1_000;
 
 /// A frame of an agent, or everything that is wrong with it.
-pub fn frame(message: v1::OpenRequest) -> Result<Frame, Violations> {
+pub fn frame(agent: AgentId, message: v1::OpenRequest) -> Result<Frame, Violations> {
     let v1::OpenRequest { frame } = message;
     match frame {
         None => {
@@ -40,6 +47,11 @@ pub fn frame(message: v1::OpenRequest) -> Result<Frame, Violations> {
         Some(In::Step(v1::StepReport { run, step })) => {
             Ok(Frame::Step(convert::job::run(run)?, self::step(step.unwrap_or_default())?))
         }
+        Some(In::Recount(v1::Recount { permits, last })) => {
+            let told = permits.into_iter().take(RECOUNT_MAX).map(|permit| told(agent, permit));
+            let part = if last { Part::Last } else { Part::More };
+            Ok(Frame::Recount(told.collect::<Result<_, _>>()?, part))
+        }
         Some(In::RunEnded(v1::RunEnded { run, outcome })) => {
             Ok(Frame::Ended(convert::job::run(run)?, self::outcome(outcome)?))
         }
@@ -47,12 +59,36 @@ pub fn frame(message: v1::OpenRequest) -> Result<Frame, Violations> {
 }
 
 fn greeting(message: v1::Hello) -> Result<Greeting, Violations> {
-    let v1::Hello { boot_id, version, platform, runs: told, slots } = message;
+    let v1::Hello { boot_id, version, platform, runs: told, slots, knowledge } = message;
     let mut violations = Violations::new();
+    let knowledge = match knowledge {
+        Some(known) => violations.check("hello.knowledge", Knowledge::try_from(known)),
+        None => Some(Knowledge::none()),
+    };
     let boot = convert::id::<BootId>(&mut violations, "hello.boot_id", &boot_id);
     let runs = violations.check("hello.runs", runs(told));
-    violations
-        .into_result(|| Some(Greeting { boot: boot?, version, platform, runs: runs?, slots: slots.min(64) }))
+    violations.into_result(|| {
+        Some(Greeting {
+            boot: boot?,
+            version,
+            platform,
+            runs: runs?,
+            slots: slots.min(64),
+            knowledge: knowledge?,
+        })
+    })
+}
+
+fn told(agent: AgentId, message: v1::ToldPermit) -> Result<ToldPermit, Violations> {
+    let recount::ToldPermit { permit, request, run, intent, generation: _, epoch, baseline, outcome } =
+        recount::told_by(agent, message)?;
+    let outcome = match outcome {
+        ToldOutcome::Confirmed(receipt) => Some(Settlement::Confirmed(receipt)),
+        ToldOutcome::NotClicked(reason) => Some(Settlement::NotClicked(reason)),
+        ToldOutcome::Uncertain(reason) => Some(Settlement::Uncertain(reason)),
+        ToldOutcome::Open => None,
+    };
+    Ok(ToldPermit { permit, request, run, intent, epoch, baseline: Some(baseline), outcome })
 }
 
 fn runs(told: Vec<v1::RunRef>) -> Result<Vec<Run>, Violations> {
@@ -123,7 +159,7 @@ pub fn dispatch(assignment: Assignment) -> v1::OpenResponse {
 }
 
 fn publish_task(job: &job::Job, task: Task) -> v1::PublishTask {
-    let Task { intent, content, photos } = task;
+    let Task { publication: Publication { intent, .. }, content, photos } = task;
     let baseline_item_ids = match job.kind {
         job::Kind::Reconcile => intent.baseline,
         job::Kind::Publish | job::Kind::Login => Vec::new(),

@@ -1,15 +1,17 @@
 //! Which agents are attached to this controller.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tradepost_domain::id::{AgentId, SessionEpoch};
+use tradepost_domain::fair;
+use tradepost_domain::id::{AgentId, SessionEpoch, WorkspaceId};
+use tradepost_domain::time::Timestamp;
 use tradepost_proto::v1;
+use tradepost_runtime::clock::SharedClock;
 
 use super::convert;
 use crate::service::run::Run;
@@ -19,23 +21,44 @@ pub const OUTBOUND: usize = 256;
 /// A dispatched run that the agent's beats do not name after this time takes no place any more.
 const UNDER_WAY: Duration = Duration::from_secs(10);
 
+/// Without a hint, jobs that became ready are looked for this often.
+const SWEEP: Duration = Duration::from_millis(800);
+
 /// The attached agents; clones share them.
-#[derive(Clone, Default)]
+///
+/// Whose turn it is next is remembered here only: it makes the order fair, and decides about nothing else.
+#[derive(Clone)]
 pub struct Sessions {
-    live: Arc<Mutex<HashMap<AgentId, Session>>>,
+    live: Arc<Mutex<BTreeMap<AgentId, Session>>>,
+    /// When all were looked at last; none: they are due.
+    swept: Arc<Mutex<Option<Timestamp>>>,
+    turns: Arc<Mutex<Turns>>,
     changed: Arc<Notify>,
+    clock: SharedClock,
+}
+
+/// Who was served when, as growing numbers.
+#[derive(Debug, Default)]
+struct Turns {
+    newest: u64,
+    workspaces: BTreeMap<WorkspaceId, u64>,
 }
 
 /// One attached agent.
 #[derive(Debug)]
 pub struct Session {
+    /// Whose agent it is.
+    pub workspace: WorkspaceId,
     /// The stream's number.
     pub epoch: SessionEpoch,
     /// How many runs the agent takes at once.
     pub slots: u32,
     /// The way to it.
     pub link: Link,
-    taken: HashMap<Run, Instant>,
+    taken: BTreeMap<Run, Timestamp>,
+    /// Something happened since its jobs were last claimed.
+    due: bool,
+    served: u64,
 }
 
 /// The way to the other end of a stream.
@@ -92,20 +115,39 @@ impl Link {
 // === impl Sessions ===
 
 impl Sessions {
-    fn with<T>(&self, act: impl FnOnce(&mut HashMap<AgentId, Session>) -> T) -> T {
+    /// Nobody is attached yet.
+    pub fn new(clock: SharedClock) -> Self {
+        Self {
+            live: Arc::default(),
+            swept: Arc::default(),
+            turns: Arc::default(),
+            changed: Arc::default(),
+            clock,
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<AgentId, Session>) -> T) -> T {
         act(&mut self.live.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes a stream in; an older one of the same agent is ended.
-    pub fn insert(&self, agent: AgentId, epoch: SessionEpoch, slots: u32, runs: Vec<Run>, link: Link) {
-        let now = Instant::now();
+    pub fn insert(
+        &self,
+        agent: AgentId,
+        workspace: WorkspaceId,
+        epoch: SessionEpoch,
+        slots: u32,
+        runs: Vec<Run>,
+        link: Link,
+    ) {
+        let now = self.clock.now();
         let taken = runs.into_iter().map(|run| (run, now)).collect();
         let older = self.with(|live| {
             if live.get(&agent).is_some_and(|present| present.epoch > epoch) {
                 link.end();
                 return None;
             }
-            live.insert(agent, Session { epoch, slots, link, taken })
+            live.insert(agent, Session { workspace, epoch, slots, link, taken, due: true, served: 0 })
         });
         if let Some(older) = older {
             older.link.tell(convert::go_away(Duration::from_secs(1), "a newer stream of this agent began"));
@@ -138,25 +180,70 @@ impl Sessions {
         self.with(|live| live.iter().map(|(agent, session)| (*agent, session.epoch)).collect())
     }
 
-    /// The attached agents that can take runs, with how many.
-    pub fn free(&self) -> Vec<(AgentId, SessionEpoch, u32)> {
+    /// Something happened to these agents' jobs. Whether one of them is attached here.
+    pub fn wake(&self, agents: &[AgentId]) -> bool {
         self.with(|live| {
-            live.iter()
-                .map(|(agent, session)| {
-                    let taken = u32::try_from(session.taken.len()).unwrap_or(u32::MAX);
-                    (*agent, session.epoch, session.slots.saturating_sub(taken))
-                })
-                .filter(|(_, _, free)| *free > 0)
-                .collect()
+            let mut any = false;
+            for agent in agents {
+                if let Some(session) = live.get_mut(agent) {
+                    session.due = true;
+                    any = true;
+                }
+            }
+            any
         })
+    }
+
+    /// Hints may have been lost: every agent is due.
+    pub fn wake_all(&self) {
+        *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The attached agents that can take runs, with how many: those to whom something happened since they were last
+    /// returned, and once in [`SWEEP`] all of them. Workspaces take turns, the one that was served least recently first.
+    pub fn due(&self) -> Vec<(AgentId, SessionEpoch, u32)> {
+        let all = self.is_sweep_due();
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting: Vec<_> = self.with(|live| {
+            live.iter_mut()
+                .filter_map(|(agent, session)| {
+                    let due = std::mem::take(&mut session.due) || all;
+                    let taken = u32::try_from(session.taken.len()).unwrap_or(u32::MAX);
+                    let free = session.slots.saturating_sub(taken);
+                    (due && free > 0).then_some(fair::Waiting {
+                        group: session.workspace,
+                        group_served: turns.workspaces.get(&session.workspace).copied().unwrap_or(0),
+                        served: session.served,
+                        who: (*agent, session.epoch, free),
+                    })
+                })
+                .collect()
+        });
+        drop(turns);
+        fair::order(waiting)
+    }
+
+    fn is_sweep_due(&self) -> bool {
+        let now = self.clock.now();
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = swept.is_none_or(|at| !is_within(SWEEP, at, now));
+        if due {
+            *swept = Some(now);
+        }
+        due
     }
 
     /// Sends a run's dispatch and counts its place as taken.
     pub fn dispatch(&self, agent: AgentId, run: Run, frame: v1::OpenResponse) -> Result<(), NotSent> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         self.with(|live| {
             let session = live.get_mut(&agent).ok_or(NotSent::Detached)?;
             session.link.send(frame)?;
-            session.taken.insert(run, Instant::now());
+            session.taken.insert(run, self.clock.now());
+            turns.newest += 1;
+            session.served = turns.newest;
+            let newest = turns.newest;
+            turns.workspaces.insert(session.workspace, newest);
             Ok(())
         })
     }
@@ -171,6 +258,7 @@ impl Sessions {
         self.with(|live| {
             if let Some(session) = live.get_mut(&agent) {
                 session.taken.remove(&run);
+                session.due = true;
             }
         });
         self.changed.notify_one();
@@ -178,12 +266,10 @@ impl Sessions {
 
     /// The agent's beat names these runs: the others take no place any more, unless their dispatch is under way.
     pub fn told(&self, agent: AgentId, runs: &[Run]) {
-        let now = Instant::now();
+        let now = self.clock.now();
         self.with(|live| {
             if let Some(session) = live.get_mut(&agent) {
-                session
-                    .taken
-                    .retain(|run, since| runs.contains(run) || now.duration_since(*since) < UNDER_WAY);
+                session.taken.retain(|run, since| runs.contains(run) || is_within(UNDER_WAY, *since, now));
                 for run in runs {
                     session.taken.entry(*run).or_insert(now);
                 }
@@ -202,7 +288,8 @@ impl Sessions {
 
     /// Sends every agent away; `delay` draws the time after which each comes back.
     pub fn drain(&self, delay: impl Fn() -> Duration) {
-        let all: Vec<Session> = self.with(|live| live.drain().map(|(_, session)| session).collect());
+        let all = self.with(std::mem::take);
+        let all: Vec<Session> = all.into_values().collect();
         for session in all {
             session.link.tell(convert::go_away(delay(), "the controller is shutting down"));
             session.link.end();
@@ -213,6 +300,11 @@ impl Sessions {
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
+}
+
+/// A clock that was set back by more than the span ends it as well: a place is free rather too early than too late.
+fn is_within(span: Duration, since: Timestamp, now: Timestamp) -> bool {
+    now.since(since).max(since.since(now)) < span
 }
 
 impl fmt::Debug for Sessions {

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
+use tradepost_domain::fleet::Knowledge;
 use tradepost_domain::publish::baseline_hash;
 use tradepost_proto::enrolment::EnrolmentString;
 use tradepost_proto::v1;
@@ -68,6 +69,16 @@ impl Agent {
 
     /// Opens a stream that tells of `runs`, and waits for Welcome.
     pub(crate) async fn attach(&self, system: &System, runs: &[v1::RunRef]) -> Result<Stream> {
+        Ok(self.greet(system, runs, Knowledge::fresh()).await?.0)
+    }
+
+    /// The same with what the agent's journal knows; returns the welcome, too.
+    pub(crate) async fn greet(
+        &self,
+        system: &System,
+        runs: &[v1::RunRef],
+        knowledge: Knowledge,
+    ) -> Result<(Stream, v1::Welcome)> {
         let channel = system.channel(&system.agents, Some(self.identity()?)).await?;
         let (frames, outgoing) = mpsc::channel(64);
         let hello = v1::Hello {
@@ -76,6 +87,7 @@ impl Agent {
             platform: "linux x86_64".into(),
             runs: runs.to_vec(),
             slots: 2,
+            knowledge: Some(knowledge.into()),
         };
         frames.send(v1::OpenRequest { frame: Some(In::Hello(hello)) }).await?;
         let mut client = AgentSessionServiceClient::new(channel.clone());
@@ -83,10 +95,12 @@ impl Agent {
         let answers = client.open(ReceiverStream::new(outgoing)).await?.into_inner();
         let mut stream = Stream { epoch: 0, channel, frames, answers };
         match stream.next().await? {
-            Out::Welcome(welcome) => stream.epoch = welcome.session_epoch,
+            Out::Welcome(welcome) => {
+                stream.epoch = welcome.session_epoch;
+                Ok((stream, welcome))
+            }
             other => bail!("expected Welcome, got {other:?}"),
         }
-        Ok(stream)
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tonic_types::StatusExt;
-use tradepost_controller::app::{App, Surroundings};
+use tradepost_controller::app::{App, Authority, Surroundings};
 use tradepost_controller::background::Grace;
 use tradepost_controller::config::Config;
 use tradepost_controller::service::Reason;
@@ -111,6 +111,7 @@ async fn a_code_raced_over_three_controllers_works_once() -> Result<()> {
             ids: Ids::from_system(),
             grace: Grace::None,
             metrics: None,
+            authority: Authority::Given,
         };
         controllers.push(App::build(config, surroundings).await?);
     }
@@ -184,7 +185,11 @@ async fn a_revoked_token_is_refused_by_another_controller_as_well() -> Result<()
         Config { data_dir: system.identity_folder().with_file_name("other"), ..Config::default() };
     config.identity_dir = Some(system.identity_folder());
     config.database.url = Some(system.database.url().to_owned().into());
-    let surroundings = Surroundings { clock: system.clock.clone(), ..Surroundings::of_system() };
+    let surroundings = Surroundings {
+        clock: system.clock.clone(),
+        authority: Authority::Given,
+        ..Surroundings::of_system()
+    };
     let people = tradepost_controller::app::open_people(
         &config,
         &surroundings,

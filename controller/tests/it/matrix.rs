@@ -197,6 +197,23 @@ fn probes(of: &Things) -> Vec<(&'static str, Vec<u8>)> {
             }
             .encode_to_vec(),
         ),
+        (
+            "AccountService/UpdateAccount",
+            v1::UpdateAccountRequest {
+                id: of.account.clone(),
+                auto_republish: Some(true),
+                ..Default::default()
+            }
+            .encode_to_vec(),
+        ),
+        ("AccountService/GetPacing", v1::GetPacingRequest { account_id: of.account.clone() }.encode_to_vec()),
+        (
+            "AccountService/UpdatePacing",
+            v1::UpdatePacingRequest { account_id: of.account.clone(), set: None, reset: true }
+                .encode_to_vec(),
+        ),
+        ("AccountService/PauseAccount", id(&of.account)),
+        ("AccountService/ResumeAccount", id(&of.account)),
         ("AgentService/GetAgent", id(&of.agent)),
         ("AgentService/RevokeAgent", id(&of.agent)),
         ("ListingService/GetListing", id(&of.listing)),
@@ -241,6 +258,15 @@ fn probes(of: &Things) -> Vec<(&'static str, Vec<u8>)> {
             }
             .encode_to_vec(),
         ),
+        (
+            "PostingService/PrioritizePosting",
+            v1::PrioritizePostingRequest { id: of.posting.clone(), priority: 5 }.encode_to_vec(),
+        ),
+        ("PostingService/GetWait", v1::GetWaitRequest { posting_id: of.posting.clone() }.encode_to_vec()),
+        ("PostingService/RequestLook", id(&of.posting)),
+        ("PostingService/ListLooks", v1::ListLooksRequest { posting_id: of.posting.clone() }.encode_to_vec()),
+        ("JobService/RetryJob", id(&of.job)),
+        ("JobService/DiscardJob", id(&of.job)),
         ("JobService/GetJob", id(&of.job)),
         ("JobService/ListSteps", v1::ListStepsRequest { job_id: of.job.clone() }.encode_to_vec()),
         ("JobService/ListEvidence", v1::ListEvidenceRequest { job_id: of.job.clone() }.encode_to_vec()),
@@ -269,6 +295,7 @@ const FILTERED: &[&str] = &[
     "EventService/ListEvents",
     "EventService/StreamEvents",
     "JobService/ListJobs",
+    "JobService/TreatDeadLetters",
     "PostingService/ListPostings",
 ];
 

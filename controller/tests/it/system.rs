@@ -10,7 +10,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use tonic_types::StatusExt;
-use tradepost_controller::app::{App, Error, Surroundings};
+use tradepost_controller::app::{App, Authority, Error, Surroundings};
 use tradepost_controller::background::Grace;
 use tradepost_controller::config::Config;
 use tradepost_domain::time::Timestamp;
@@ -22,6 +22,7 @@ use tradepost_runtime::tls::{self, ClientIdentity, Connector};
 use tradepost_testkit::{ManualClock, TestDatabase, photos, wait};
 use v1::account_service_client::AccountServiceClient;
 use v1::agent_service_client::AgentServiceClient;
+use v1::event_service_client::EventServiceClient;
 use v1::job_service_client::JobServiceClient;
 use v1::listing_service_client::ListingServiceClient;
 use v1::photo_service_client::PhotoServiceClient;
@@ -42,6 +43,13 @@ pub(crate) struct System {
     folder: tempfile::TempDir,
     running: Option<Running>,
     tasks: Tasks,
+}
+
+/// Whether the controller remembers how far its database had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    Kept,
+    Lost,
 }
 
 struct Running {
@@ -91,6 +99,7 @@ impl System {
             ids: Ids::from_system(),
             grace: Grace::None,
             metrics: None,
+            authority: Authority::Given,
         };
         let app = App::build(config, surroundings).await?;
         self.api = app.api_address().to_string();
@@ -127,6 +136,36 @@ impl System {
         self.token.clone()
     }
 
+    /// Ends the controller, puts another copy of the database in its place, and starts it again.
+    pub(crate) async fn put_back(&mut self, backup: TestDatabase, memory: Memory) -> Result<()> {
+        self.stop().await?;
+        self.database = backup;
+        if memory == Memory::Lost {
+            for entry in std::fs::read_dir(self.identity_folder())? {
+                let path = entry?.path();
+                if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("fleet-")) {
+                    std::fs::remove_file(path)?;
+                }
+            }
+        }
+        self.resume().await
+    }
+
+    /// The database as it is now. The controller restarts for it, as nobody may have a database open that is copied.
+    pub(crate) async fn back_up(&mut self) -> Result<TestDatabase> {
+        self.stop().await?;
+        let copy = self.database.copy().await?;
+        self.resume().await?;
+        Ok(copy)
+    }
+
+    /// The configuration that commands are run with.
+    pub(crate) fn config(&self) -> Config {
+        let mut config = Config { data_dir: self.folder.path().to_owned(), ..Config::default() };
+        config.database.url = Some(self.database.url().to_owned().into());
+        config
+    }
+
     pub(crate) fn identity_folder(&self) -> std::path::PathBuf {
         self.folder.path().join("identity")
     }
@@ -135,7 +174,11 @@ impl System {
     pub(crate) async fn stranger(&self) -> Result<User> {
         let mut config = Config { data_dir: self.folder.path().to_owned(), ..Config::default() };
         config.database.url = Some(self.database.url().to_owned().into());
-        let surroundings = Surroundings { clock: self.clock.clone(), ..Surroundings::of_system() };
+        let surroundings = Surroundings {
+            clock: self.clock.clone(),
+            authority: Authority::Given,
+            ..Surroundings::of_system()
+        };
         let core = tradepost_controller::app::open_core(
             &config,
             &surroundings,
@@ -207,6 +250,48 @@ impl User {
         });
         let answer = AccountServiceClient::new(self.channel.clone()).create_account(request).await?;
         answer.into_inner().account.context("an account")
+    }
+
+    pub(crate) async fn revoke(&self, agent: &str) -> Result<()> {
+        let request = self.request(v1::RevokeAgentRequest { id: agent.into() });
+        AgentServiceClient::new(self.channel.clone()).revoke_agent(request).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn auto_republish(&self, account: &str, on: bool) -> Result<v1::Account> {
+        let request = self.request(v1::UpdateAccountRequest {
+            id: account.into(),
+            etag: String::new(),
+            auto_republish: Some(on),
+        });
+        let answer = AccountServiceClient::new(self.channel.clone()).update_account(request).await?;
+        answer.into_inner().account.context("an account")
+    }
+
+    pub(crate) async fn bind(&self, account: &str, agent: &str) -> Result<v1::Account> {
+        let request = self.request(v1::BindAccountRequest {
+            id: account.into(),
+            agent_id: agent.into(),
+            etag: String::new(),
+        });
+        let answer = AccountServiceClient::new(self.channel.clone()).bind_account(request).await?;
+        answer.into_inner().account.context("an account")
+    }
+
+    /// Waits for an event of that kind in the feed.
+    pub(crate) async fn event(&self, kind: &str) -> Result<v1::Event> {
+        wait::until(&format!("event {kind}"), DEADLINE, || async {
+            let request =
+                self.request(v1::ListEventsRequest { limit: 1_000, ..v1::ListEventsRequest::default() });
+            let mut service = EventServiceClient::new(self.channel.clone());
+            let answer = service.list_events(request).await.map_err(|error| error.to_string())?;
+            let mut events = answer.into_inner().events;
+            match events.iter().position(|event| event.kind == kind) {
+                Some(at) => Ok(events.swap_remove(at)),
+                None => Err(format!("{:?}", events.iter().map(|event| &event.kind).collect::<Vec<_>>())),
+            }
+        })
+        .await
     }
 
     pub(crate) async fn photo(&self, content: Vec<u8>) -> Result<v1::Photo, Status> {

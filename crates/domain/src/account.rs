@@ -16,6 +16,16 @@ pub const NAME_MAX: usize = 80;
 #[serde(transparent)]
 pub struct Site(String);
 
+/// What happens when a listing's click is proven to have had no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenAbsent {
+    /// The seller is asked, with the evidence.
+    #[default]
+    Ask,
+    /// It is posted again by itself, a few times at most.
+    PostAgain,
+}
+
 /// One marketplace account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -35,6 +45,8 @@ pub struct Account {
     pub currency: Currency,
     /// The agent that holds its Chrome profile.
     pub agent: Option<AgentId>,
+    /// Whether an absent listing is posted again without asking.
+    pub when_absent: WhenAbsent,
     /// When it was added.
     pub created_at: Timestamp,
     /// Etag.

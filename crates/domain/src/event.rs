@@ -38,6 +38,14 @@ pub enum Kind {
     AgentDetached,
     /// An agent was revoked.
     AgentRevoked,
+    /// The database was restored from a backup: a new fleet epoch began.
+    FleetRestored,
+    /// An agent tells of a publication that a restored database has no record of.
+    PublicationForgotten,
+    /// A look for an uncertain listing was taken.
+    LookTaken,
+    /// A person said what became of an uncertain posting.
+    PostingResolved,
 }
 
 /// What an event is about.
@@ -81,7 +89,7 @@ pub struct Event {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::AccountAdded,
         Self::AccountChanged,
         Self::ListingCreated,
@@ -97,6 +105,10 @@ impl Kind {
         Self::AgentAttached,
         Self::AgentDetached,
         Self::AgentRevoked,
+        Self::FleetRestored,
+        Self::PublicationForgotten,
+        Self::LookTaken,
+        Self::PostingResolved,
     ];
 
     /// The stable name, e.g. `posting.changed`.
@@ -117,6 +129,10 @@ impl Kind {
             Self::AgentAttached => "agent.attached",
             Self::AgentDetached => "agent.detached",
             Self::AgentRevoked => "agent.revoked",
+            Self::FleetRestored => "fleet.restored",
+            Self::PublicationForgotten => "publication.forgotten",
+            Self::LookTaken => "look.taken",
+            Self::PostingResolved => "posting.resolved",
         }
     }
 

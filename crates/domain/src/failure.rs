@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pacing::Until;
+
 /// Why a step of a run did not succeed. The names are stable: they are stored, shown and documented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -50,6 +52,8 @@ pub enum FailureClass {
     Cancelled,
     /// A fault of Tradepost itself.
     Internal,
+    /// The account's own pacing does not allow the publication yet; nothing is wrong.
+    NotYet,
 }
 
 /// Who has to do something before a retry can help.
@@ -79,11 +83,14 @@ pub struct Failure {
     pub field: Option<String>,
     /// What happened and what to do next, in plain words.
     pub message: String,
+    /// Until when the site says to wait, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
 }
 
 impl FailureClass {
     /// Every class.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ListingRejected,
         Self::LimitReached,
         Self::TemporarilyBlocked,
@@ -105,6 +112,7 @@ impl FailureClass {
         Self::TimedOut,
         Self::Cancelled,
         Self::Internal,
+        Self::NotYet,
     ];
 
     /// The stable name, e.g. `needs_login`.
@@ -131,6 +139,7 @@ impl FailureClass {
             Self::TimedOut => "timed_out",
             Self::Cancelled => "cancelled",
             Self::Internal => "internal",
+            Self::NotYet => "not_yet",
         }
     }
 
@@ -150,7 +159,8 @@ impl FailureClass {
             | Self::ElementMissing
             | Self::ValueNotCommitted
             | Self::PageUnknown
-            | Self::Internal => Remedy::Retry { cool_down: Duration::ZERO },
+            | Self::Internal
+            | Self::NotYet => Remedy::Retry { cool_down: Duration::ZERO },
             Self::LimitReached => Remedy::Retry { cool_down: HOUR },
             Self::TemporarilyBlocked => Remedy::Retry { cool_down: HOUR.saturating_mul(24) },
             Self::AccountLocked
@@ -170,7 +180,14 @@ impl FailureClass {
 impl Failure {
     /// A failure without a field.
     pub fn new(class: FailureClass, step: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { class, step: step.into(), field: None, message: message.into() }
+        Self { class, step: step.into(), field: None, message: message.into(), until: None }
+    }
+
+    /// The same failure, with the site's word on when to come back.
+    #[must_use]
+    pub fn until(mut self, until: Option<Until>) -> Self {
+        self.until = until;
+        self
     }
 
     /// The same failure, naming the listing's field.

@@ -82,6 +82,8 @@ ids! {
     EvidenceId, "an evidence";
     /// One start of an agent process.
     BootId, "a boot";
+    /// One database, in every copy and every backup of it.
+    DatabaseId, "a database";
 }
 
 fn derived(kind: &str, scope: Uuid, text: &str) -> Uuid {

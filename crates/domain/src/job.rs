@@ -1,4 +1,4 @@
-//! The life of a job: one unit of work for one agent.
+//! The life of a job: one unit of work for one agent. Leases are in [`crate::lease`].
 //!
 //! ```text
 //! Queued ─claim→ Leased ─acknowledge→ Running ─→ Succeeded | Failed | Cancelled | NeedsHuman | Uncertain
@@ -11,17 +11,21 @@
 
 use std::time::Duration;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureClass};
 use crate::id::{AccountId, AgentId, IntentId, JobId, PostingId, RunLease, Version, WorkspaceId};
+use crate::lease;
 use crate::retry::{self, Verdict};
 use crate::time::Timestamp;
 
-/// How long a lease lasts without a heartbeat.
-pub const LEASE: Duration = Duration::from_secs(30);
-/// Within this time an agent must acknowledge a dispatch.
-pub const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(5);
-/// Longest duration of one run.
-pub const RUN_DEADLINE: Duration = Duration::from_secs(15 * 60);
+pub use crate::lease::{ACKNOWLEDGE_WITHIN, LEASE, RUN_DEADLINE};
+
+/// Priorities that people may give: from the lowest to the highest.
+pub const PRIORITIES: std::ops::RangeInclusive<i32> = -100..=100;
+/// The priority of `high`; `low` is as far below 0.
+pub const HIGH: i32 = 50;
+/// What a point of priority is worth: so much longer the job has waited, as it were. `high` is half a day ahead, and what
+/// is low is overtaken for half a day and then no more.
+pub const POINT: Duration = Duration::from_secs(15 * 60);
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,6 +111,8 @@ pub struct Job {
     pub cancel_requested: bool,
     /// Why the last run did not succeed.
     pub failure: Option<Failure>,
+    /// When a person put this dead letter aside; it is kept, but no longer listed as one.
+    pub discarded_at: Option<Timestamp>,
     /// W3C trace context of the request that caused it.
     pub trace_context: Option<String>,
     /// When it was created.
@@ -158,6 +164,10 @@ pub enum Event {
     SettleNotPublished(Failure),
     /// The fate cannot be found out by looking: a person decides.
     AskPerson(Failure),
+    /// A person gives it another priority.
+    Prioritize(i32),
+    /// A person puts a dead letter aside.
+    Discard,
 }
 
 /// Why an event changes nothing.
@@ -181,6 +191,17 @@ impl Kind {
             Self::Login => "login",
             Self::Publish => "publish",
             Self::Reconcile => "reconcile",
+        }
+    }
+
+    /// How far jobs of this kind go ahead of publications on the same account: a person sits in front of a sign-in, and
+    /// finding out what became of a click goes before new clicks.
+    fn head_start(self) -> Duration {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        match self {
+            Self::Login => DAY.saturating_mul(120),
+            Self::Reconcile => DAY.saturating_mul(60),
+            Self::Publish => Duration::ZERO,
         }
     }
 
@@ -242,7 +263,22 @@ impl State {
     }
 }
 
+/// The place of a job among those of its account: the earliest goes first.
+///
+/// The rule of ageing: a point of priority counts as [`POINT`] of waiting. A job of lower priority is overtaken by those of
+/// higher priority that come within the difference, and by none that come later; so nothing waits for ever.
+pub fn turn(kind: Kind, priority: i32, created_at: Timestamp) -> Timestamp {
+    let ahead = created_at - kind.head_start();
+    let worth = POINT.saturating_mul(priority.unsigned_abs());
+    if priority < 0 { ahead + worth } else { ahead - worth }
+}
+
 impl Job {
+    /// Its place among the jobs of its account; see [`turn`].
+    pub fn turn(&self) -> Timestamp {
+        turn(self.kind, self.priority, self.created_at)
+    }
+
     fn holds(&self, lease: RunLease) -> Result<(), Rejected> {
         if self.run_lease == Some(lease) { Ok(()) } else { Err(Rejected::StaleLease) }
     }
@@ -271,7 +307,7 @@ pub fn step(job: &Job, event: Event, now: Timestamp) -> Result<Job, Rejected> {
             }
             State::Queued => Ok(Job {
                 run_lease: Some(run_lease),
-                lease_until: Some(now + ACKNOWLEDGE_WITHIN),
+                lease_until: Some(lease::claimed(now)),
                 run_started_at: Some(now),
                 attempt: job.attempt + 1,
                 ..job.becomes(State::Leased, now)
@@ -283,7 +319,7 @@ pub fn step(job: &Job, event: Event, now: Timestamp) -> Result<Job, Rejected> {
             match job.state {
                 State::Parked if job.cancel_requested => refused,
                 State::Leased | State::Parked => {
-                    Ok(Job { lease_until: Some(now + LEASE), ..job.becomes(State::Running, now) })
+                    Ok(Job { lease_until: Some(lease::heard(now)), ..job.becomes(State::Running, now) })
                 }
                 State::Running => Ok(job.clone()),
                 _ => refused,
@@ -302,16 +338,14 @@ pub fn step(job: &Job, event: Event, now: Timestamp) -> Result<Job, Rejected> {
         Event::Heartbeat(lease) => {
             job.holds(lease)?;
             match job.state {
-                State::Running => Ok(Job { lease_until: Some(now + LEASE), ..job.clone() }),
+                State::Running => Ok(Job { lease_until: Some(lease::heard(now)), ..job.clone() }),
                 _ => refused,
             }
         }
-        Event::LeaseExpired => match (job.state, job.lease_until) {
-            (State::Leased | State::Running, Some(until)) if until > now => Err(Rejected::NotYet),
-            (State::Leased | State::Running, _) if job.cancel_requested => {
-                Ok(job.becomes(State::Cancelled, now))
-            }
-            (State::Leased | State::Running, _) => Ok(job.becomes(State::Parked, now)),
+        Event::LeaseExpired => match job.state {
+            State::Leased | State::Running if !lease::is_over(job.lease_until, now) => Err(Rejected::NotYet),
+            State::Leased | State::Running if job.cancel_requested => Ok(job.becomes(State::Cancelled, now)),
+            State::Leased | State::Running => Ok(job.becomes(State::Parked, now)),
             _ => refused,
         },
         Event::AgentBack => match job.state {
@@ -347,8 +381,11 @@ fn finish(job: &Job, event: Event, now: Timestamp) -> Result<Job, Rejected> {
                 return refused;
             }
             let verdict = retry::decide(failure.class, job.attempt, jitter);
-            let cancelled = failure.class == crate::failure::FailureClass::Cancelled || job.cancel_requested;
-            let failed = Job { failure: Some(failure), ..job.clone() };
+            let cancelled = failure.class == FailureClass::Cancelled || job.cancel_requested;
+            // A run that pacing stopped is no try: nothing was wrong.
+            let stopped = u32::from(failure.class == FailureClass::NotYet);
+            let attempt = job.attempt.saturating_sub(stopped);
+            let failed = Job { failure: Some(failure), attempt, ..job.clone() };
             Ok(match verdict {
                 Verdict::Reconcile => failed.becomes(State::Uncertain, now),
                 _ if cancelled => failed.becomes(State::Cancelled, now),
@@ -366,9 +403,12 @@ fn finish(job: &Job, event: Event, now: Timestamp) -> Result<Job, Rejected> {
         },
         Event::Resume => match job.state {
             // A fresh start for the retries as well: a person has removed the cause.
-            State::NeedsHuman | State::Failed => {
-                Ok(Job { attempt: 0, failure: None, ..job.queued_again(Duration::ZERO, now) })
-            }
+            State::NeedsHuman | State::Failed => Ok(Job {
+                attempt: 0,
+                failure: None,
+                discarded_at: None,
+                ..job.queued_again(Duration::ZERO, now)
+            }),
             _ => refused,
         },
         Event::BecomeUncertain if !job.state.is_terminal() => Ok(job.becomes(State::Uncertain, now)),
@@ -381,6 +421,13 @@ fn finish(job: &Job, event: Event, now: Timestamp) -> Result<Job, Rejected> {
         Event::AskPerson(failure) if !job.state.is_terminal() => {
             Ok(Job { failure: Some(failure), ..job.becomes(State::NeedsHuman, now) })
         }
+        Event::Prioritize(priority) if !job.state.is_terminal() => Ok(Job { priority, ..job.clone() }),
+        Event::Discard if job.state == State::Failed => {
+            Ok(Job { discarded_at: job.discarded_at.or(Some(now)), ..job.clone() })
+        }
         _ => refused,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,18 @@
 //! A posting: one listing on one account, and the receipt that proves it.
 
+mod restore;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::restore::{Baseline, Fate, Told};
 use crate::failure::{Failure, FailureClass};
 use crate::id::{AccountId, AgentId, IntentId, JobId, ListingId, PostingId, Version, WorkspaceId};
 use crate::job;
 use crate::publish::{self, PublishedItem};
 use crate::time::Timestamp;
+
+/// Generations of one posting that may be begun without asking, each after a day of looking for the one before.
+pub const REPUBLISHED_MAX: u32 = 2;
 
 /// Where a posting stands, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,6 +105,69 @@ pub struct Receipt {
     pub prepare_ms: u64,
     /// From the click to the confirmation, in milliseconds; zero when confirmed by a later look.
     pub confirm_ms: u64,
+    /// How the listing was told from the others, and by whom.
+    #[serde(default)]
+    pub trail: Trail,
+}
+
+/// What else belongs to the proof.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Trail {
+    /// Who saw the listing.
+    #[serde(default)]
+    pub witness: Witness,
+    /// Own listings that were not there before the click, by their ids; one when all is well.
+    #[serde(default)]
+    pub new_items: Vec<String>,
+    /// Own listings after the click; none when they were not counted.
+    #[serde(default)]
+    pub count_after: Option<usize>,
+    /// From the request for the permit to its answer, in milliseconds.
+    #[serde(default)]
+    pub permit_ms: u64,
+    /// The person's word, where a person settled it.
+    #[serde(default)]
+    pub resolution: Option<Resolution>,
+}
+
+/// Who saw that the listing is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Witness {
+    /// The run that clicked.
+    #[default]
+    Run,
+    /// A later look at the account's own listings.
+    Look,
+    /// A person.
+    Person,
+}
+
+/// What a person said of an uncertain posting, and what was known then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// The person, by e-mail address.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Looks taken before.
+    pub looks: u32,
+    /// Why it had been uncertain.
+    pub question: String,
+}
+
+impl Witness {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Run, Self::Look, Self::Person];
+
+    /// The stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Look => "look",
+            Self::Person => "person",
+        }
+    }
 }
 
 impl State {
@@ -157,6 +226,26 @@ pub enum Event {
     Intent(publish::Event),
     /// A person asks for a new try after an end without a listing.
     Retry,
+    /// The database was restored from a backup while the permit was out.
+    Restored,
+    /// An agent tells of a permit that the database has forgotten.
+    Told(Box<Told>),
+    /// The database was restored from a backup, and nobody can tell whether the posting was published after it was made.
+    Doubted(String),
+    /// Looked for long enough: the listing does not exist, and its account wants such listings posted again.
+    ProvenAbsentOnceMore,
+}
+
+impl From<job::Event> for Event {
+    fn from(event: job::Event) -> Self {
+        Self::Job(event)
+    }
+}
+
+impl From<publish::Event> for Event {
+    fn from(event: publish::Event) -> Self {
+        Self::Intent(event)
+    }
 }
 
 /// What follows from a decision, beyond the new states.
@@ -169,8 +258,8 @@ pub enum Effect {
         /// The fresh one.
         fresh: Box<publish::Intent>,
     },
-    /// Take the first look for the listing after this delay.
-    LookAfter(std::time::Duration),
+    /// Look for the listing, after the first delay of the schedule of looks.
+    Look,
 }
 
 /// Why a decision was refused.
@@ -211,6 +300,10 @@ pub fn step(
             may_go_on(&publication.intent)?;
             (job::step(&publication.job, job::Event::Resume, now)?, publication.intent.clone(), Vec::new())
         }
+        Event::Restored => restore::restored(publication, now)?,
+        Event::Told(told) => restore::told(publication, *told, now)?,
+        Event::Doubted(reason) => restore::doubted(publication, reason, now)?,
+        Event::ProvenAbsentOnceMore => once_more(publication, now)?,
     };
     let mut next = Publication { posting: publication.posting.clone(), job, intent };
     if !next.job.state.is_terminal() && is_spent(next.intent.state) {
@@ -239,6 +332,15 @@ fn may_go_on(intent: &publish::Intent) -> Result<(), Rejected> {
         state if state.holds_account() => Err(Rejected::PastTheFence),
         _ => Ok(()),
     }
+}
+
+/// The posting goes on with a fresh generation, as often as [`REPUBLISHED_MAX`] allows.
+fn once_more(publication: &Publication, now: Timestamp) -> Result<Stepped, Rejected> {
+    let (job, intent, effects) = step_intent(publication, publish::Event::ProvenAbsent, now)?;
+    if intent.generation > REPUBLISHED_MAX {
+        return Ok((job, intent, effects));
+    }
+    Ok((job::step(&job, job::Event::Resume, now)?, intent, effects))
 }
 
 fn is_spent(state: publish::State) -> bool {
@@ -296,8 +398,20 @@ fn step_job(publication: &Publication, event: job::Event, now: Timestamp) -> Res
                 now,
             )
         }
+        // A click without a permit that is known here: no look could tell what became of it.
+        job::Event::Fail { run_lease, failure, .. }
+            if failure.class == FailureClass::Uncertain && job.run_lease == Some(run_lease) =>
+        {
+            restore::doubted(publication, failure.message, now)
+        }
         job::Event::Succeed(_) => Err(Rejected::Unproven),
-        job::Event::RequestCancel if armed => Err(Rejected::PastTheFence),
+        // An open question is answered, not cancelled away: the listing may be on the site.
+        job::Event::RequestCancel => {
+            may_go_on(intent)?;
+            Ok((job::step(job, event, now)?, intent.clone(), Vec::new()))
+        }
+        // A run that holds a permit was taken: it cannot be offered again (I7).
+        job::Event::Refuse(_) if armed => Err(job::Rejected::State(job.state).into()),
         // A lost agent, or one that is back without its run: the permit's deadline or the journal decides first.
         job::Event::AgentBack if intent.state == publish::State::Armed => {
             Ok((job::step(job, job::Event::BecomeUncertain, now)?, intent.clone(), Vec::new()))
@@ -335,8 +449,7 @@ fn step_intent_uncertain(
     } else {
         job::step(job, job::Event::BecomeUncertain, now)?
     };
-    let effects =
-        if was_unknown { Vec::new() } else { vec![Effect::LookAfter(crate::reconcile::SCHEDULE[0])] };
+    let effects = if was_unknown { Vec::new() } else { vec![Effect::Look] };
     Ok((job::Job { failure: Some(failure), ..job }, intent, effects))
 }
 
@@ -360,6 +473,12 @@ fn step_intent(
     let Publication { job, intent, .. } = publication;
     if matches!(event, publish::Event::Uncertain { .. } | publish::Event::ReportOverdue) {
         return step_intent_uncertain(job, intent, event, now);
+    }
+    if let publish::Event::Arm { request, run_lease, .. } = &event
+        && intent.was_given_for(request, *run_lease)
+    {
+        // Nothing is given out anew, so it does not matter what has become of the job meanwhile.
+        return Ok((job.clone(), intent.clone(), Vec::new()));
     }
     if let publish::Event::Prepared { run_lease, .. } | publish::Event::Arm { run_lease, .. } = &event {
         may_proceed(job, *run_lease)?;

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{
     AccountId, ContentHash, IntentId, PermitId, PostingId, RunLease, SessionEpoch, Version, WorkspaceId,
 };
+use crate::invariant;
 use crate::time::Timestamp;
 
 /// Life of a permit: the click must be sent within it.
@@ -262,6 +263,12 @@ impl Intent {
         Self { reason: Some(reason), ..self.becomes(state, now) }
     }
 
+    /// Whether the open permit is the answer to this very request of this run.
+    pub fn was_given_for(&self, request: &str, run_lease: RunLease) -> bool {
+        let same = |given: &Permit| given.request == request && given.run_lease == run_lease;
+        self.state.holds_account() && self.permit.as_ref().is_some_and(same)
+    }
+
     fn owns(&self, permit: PermitId) -> Result<(), Rejected> {
         let owned = self.permit.as_ref().is_some_and(|held| held.id == permit);
         if owned { Ok(()) } else { Err(Rejected::OtherPermit) }
@@ -270,6 +277,16 @@ impl Intent {
 
 /// Decides what `event` makes of `intent`. The version is left as it is: the store counts it.
 pub fn step(intent: &Intent, event: Event, now: Timestamp) -> Result<Intent, Rejected> {
+    if !cfg!(debug_assertions) {
+        return decide(intent, event, now);
+    }
+    let after = decide(intent, event.clone(), now)?;
+    // I4, I5, I6 at the place that must keep them.
+    debug_assert_eq!(invariant::check_step(intent, &event, &after), Ok(()));
+    Ok(after)
+}
+
+fn decide(intent: &Intent, event: Event, now: Timestamp) -> Result<Intent, Rejected> {
     let refused = Err(Rejected::State(intent.state));
     match event {
         Event::Prepared { run_lease: _, baseline, fingerprint } => match intent.state {
@@ -331,10 +348,9 @@ fn arm(intent: &Intent, event: Event, now: Timestamp) -> Result<Intent, Rejected
             let permit = Permit { id: permit, request, run_lease, epoch, armed_at: now, report_by };
             Ok(Intent { permit: Some(permit), ..intent.becomes(State::Armed, now) })
         }
-        // A repeated request whose answer was lost: the same permit, and its life is not prolonged.
-        (State::Armed, Some(given)) if given.request == request && given.run_lease == run_lease => {
-            Ok(intent.clone())
-        }
+        // A repeated request whose answer was lost: the same permit, and its life is not prolonged. Where the report is
+        // overdue meanwhile, the agent learns which permit it can prove unused.
+        _ if intent.was_given_for(&request, run_lease) => Ok(intent.clone()),
         _ => Err(Rejected::State(intent.state)),
     }
 }
@@ -479,5 +495,17 @@ mod tests {
         assert_eq!(armed.permit, again.permit);
         let overdue = step(&again, Event::ReportOverdue, now + Duration::from_secs(60)).expect("overdue");
         assert_eq!(overdue.state, State::Unknown);
+        // The agent was away for longer than that, and asks again: it must learn which permit it never used.
+        let late = step(&overdue, ask(12), now + Duration::from_secs(90)).expect("still the same answer");
+        assert_eq!((late.state, &late.permit), (State::Unknown, &armed.permit));
+        let other = Event::Arm {
+            permit: PermitId(Uuid::from_u128(13)),
+            request: "r2".into(),
+            run_lease: RunLease(5),
+            epoch: SessionEpoch(3),
+            baseline_hash: baseline_hash(&["a".into()]),
+            fingerprint: "f".into(),
+        };
+        assert_eq!(step(&overdue, other, now), Err(Rejected::State(State::Unknown)));
     }
 }

@@ -31,6 +31,8 @@ pub fn decide(class: FailureClass, attempt: u32, jitter: f64) -> Verdict {
         Remedy::Person => Verdict::AskPerson,
         Remedy::Reconcile => Verdict::Reconcile,
         Remedy::GiveUp => Verdict::GiveUp,
+        // Pacing stopped it before the click: that is no try, and its account's window says when the next one may begin.
+        Remedy::Retry { .. } if class == FailureClass::NotYet => Verdict::RetryAfter(Duration::ZERO),
         Remedy::Retry { .. } if attempt >= MAX_ATTEMPTS => Verdict::GiveUp,
         Remedy::Retry { cool_down } => {
             let exponent = attempt.saturating_sub(1).min(30);
@@ -58,6 +60,46 @@ mod tests {
                     prop_assert!(attempt >= MAX_ATTEMPTS);
                     prop_assert_eq!(verdict, Verdict::GiveUp);
                 }
+            }
+        }
+    }
+
+    /// Every class with its remedy, so that a change of one is a decision.
+    #[test]
+    fn every_class_has_its_remedy() {
+        use FailureClass as Class;
+        for class in Class::ALL {
+            let expected = match class {
+                Class::ListingRejected | Class::Cancelled => Verdict::GiveUp,
+                Class::Uncertain => Verdict::Reconcile,
+                Class::AccountLocked
+                | Class::NeedsLogin
+                | Class::NeedsSecondFactor
+                | Class::NeedsConsent
+                | Class::NeedsCaptcha
+                | Class::Checkpoint
+                | Class::WrongAccount
+                | Class::DriverMismatch => Verdict::AskPerson,
+                Class::LimitReached => Verdict::RetryAfter(Duration::from_secs(3_600)),
+                Class::TemporarilyBlocked => Verdict::RetryAfter(Duration::from_secs(24 * 3_600)),
+                Class::NotYet => Verdict::RetryAfter(Duration::ZERO),
+                Class::PageUnknown
+                | Class::ElementMissing
+                | Class::ValueNotCommitted
+                | Class::UploadFailed
+                | Class::Network
+                | Class::BrowserCrashed
+                | Class::TimedOut
+                | Class::Internal => Verdict::RetryAfter(Duration::from_secs(1)),
+            };
+            assert_eq!(decide(class, 1, 0.5), expected, "{class:?}");
+            let last = decide(class, MAX_ATTEMPTS, 0.5);
+            match (expected, class) {
+                (Verdict::RetryAfter(_), Class::NotYet) => {
+                    assert_eq!(last, Verdict::RetryAfter(Duration::ZERO))
+                }
+                (Verdict::RetryAfter(_), _) => assert_eq!(last, Verdict::GiveUp, "{class:?}"),
+                (same, _) => assert_eq!(last, same, "{class:?}"),
             }
         }
     }

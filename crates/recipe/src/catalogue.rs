@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::pack::Pack;
 use crate::schema::{Invalid, Job, Recipe};
+use crate::session::capture;
 
 /// The files of one site.
 struct Files {
@@ -89,6 +90,17 @@ impl Site {
         self.texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))
     }
 
+    /// The id of the item that an address on the site shows, by the same patterns that recognise a published one.
+    pub fn item_id(&self, url: &url::Url) -> Option<String> {
+        let at = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+        let publish = self.recipe(Job::Publish)?;
+        let proofs = publish.body.confirm.as_ref()?.proofs.iter();
+        proofs
+            .flat_map(|proof| [proof.when.url.as_deref(), proof.link.as_deref()])
+            .flatten()
+            .find_map(|pattern| capture(pattern, &at, "id").or_else(|| capture(pattern, url.as_str(), "id")))
+    }
+
     /// The recipe for a job.
     pub fn recipe(&self, job: Job) -> Option<Arc<Recipe>> {
         self.recipes.get(&job).cloned()
@@ -121,6 +133,13 @@ mod tests {
                 assert!(site.recipe(job).is_some(), "{name} has no recipe for {job}");
             }
         }
+        let id = |name: &str, url: &str| {
+            let url = url.parse().expect("an address");
+            site(name).unwrap_or_else(|error| panic!("{error}")).item_id(&url)
+        };
+        assert_eq!(id("sandbox", "http://127.0.0.1/marketplace/item/K-7/?ref=x").as_deref(), Some("K-7"));
+        assert_eq!(id("classified", "http://127.0.0.1/12-oak-chair/").as_deref(), Some("12"));
+        assert_eq!(id("classified", "http://127.0.0.1/user/"), None);
         assert!(site("nowhere").expect_err("unknown").contains("classified"));
     }
 }

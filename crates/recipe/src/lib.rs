@@ -27,4 +27,5 @@ pub mod page;
 pub mod schema;
 pub mod session;
 pub mod template;
+pub mod until;
 pub mod values;

@@ -1,10 +1,12 @@
 //! The site pack: what is particular to a site beside the way through it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_domain::listing::Condition as State;
+use tradepost_domain::pacing::{QuietHours, Rules, Zone};
 
 use crate::locate::Condition;
 use crate::normal;
@@ -40,6 +42,9 @@ pub struct Pack {
     pub locations: Locations,
     /// Limits of a listing.
     pub limits: Limits,
+    /// How often an account may act, unless it has a policy of its own.
+    #[serde(default)]
+    pub pacing: Pacing,
     /// What can stand in place of the awaited page, in order of precedence.
     #[serde(default)]
     pub interruptions: Vec<Interruption>,
@@ -99,6 +104,29 @@ pub struct Limits {
     /// The site keeps no minor units.
     #[serde(default)]
     pub price_whole: bool,
+}
+
+/// How often an account may act on the site. A limit of 0 is none; what is left out is careful
+/// ([`Rules::careful`]).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pacing {
+    /// Most publications in any hour.
+    pub per_hour: Option<u32>,
+    /// Most publications in any 24 hours.
+    pub per_day: Option<u32>,
+    /// Least time between two publications, in seconds.
+    pub min_gap_seconds: Option<u64>,
+    /// Most sign-ins in any hour.
+    pub logins_per_hour: Option<u32>,
+    /// Most looks for an uncertain listing in any hour.
+    pub looks_per_hour: Option<u32>,
+    /// No publications in these hours of the account's zone, e.g. `22:00-07:00`.
+    pub quiet_hours: Option<QuietHours>,
+    /// Days for which an account counts as new.
+    pub new_days: Option<u32>,
+    /// Most publications in any 24 hours while it is new.
+    pub new_per_day: Option<u32>,
 }
 
 /// Something that can stand in place of the awaited page.
@@ -181,6 +209,32 @@ impl Pack {
             values.set(&format!("listing.attributes.{name}"), value);
         }
         Ok(values)
+    }
+
+    /// The pacing of accounts without a policy of their own.
+    pub fn rules(&self) -> Rules {
+        let careful = Rules::careful();
+        let Pacing {
+            per_hour,
+            per_day,
+            min_gap_seconds,
+            logins_per_hour,
+            looks_per_hour,
+            quiet_hours,
+            new_days,
+            new_per_day,
+        } = self.pacing;
+        Rules {
+            per_hour: per_hour.unwrap_or(careful.per_hour),
+            per_day: per_day.unwrap_or(careful.per_day),
+            min_gap: min_gap_seconds.map_or(careful.min_gap, Duration::from_secs),
+            logins_per_hour: logins_per_hour.unwrap_or(careful.logins_per_hour),
+            looks_per_hour: looks_per_hour.unwrap_or(careful.looks_per_hour),
+            quiet_hours: quiet_hours.or(careful.quiet_hours),
+            time_zone: Zone::utc(),
+            new_days: new_days.unwrap_or(careful.new_days),
+            new_per_day: new_per_day.unwrap_or(careful.new_per_day),
+        }
     }
 
     /// The failure for a listing that the site cannot take: all reasons in one line.

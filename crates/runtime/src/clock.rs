@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tradepost_domain::time::Timestamp;
 
+pub mod disciplined;
+
 /// A source of wall-clock time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// The present, in microseconds since the Unix epoch.

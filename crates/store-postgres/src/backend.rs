@@ -1,6 +1,6 @@
 //! The connections of one controller to its database.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,12 +9,16 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tradepost_domain::id::{AgentId, JobId};
 use tradepost_domain::time::Timestamp;
 use tradepost_runtime::tasks::Tasks;
-use tradepost_store::{Error, Hint, Store, WakeHints};
+use tradepost_store::{Asked, Change, Error, FoundRun, Hint, RunSteps, Store, Supplies, WakeHints};
 
+use crate::coalesce::Counter;
 use crate::error::translate;
+use crate::gather::{Found, Wanted};
+use crate::group::{Ask, Write};
 use crate::shared::{Fault, Tx};
 use crate::time::Time;
 
@@ -34,10 +38,27 @@ pub(crate) struct Backend {
     pub(crate) pool: PgPool,
     /// For hints only, so that they never wait behind statements.
     pub(crate) hint_pool: PgPool,
+    pub(crate) telling: Telling,
+    /// To the tasks that write and read for many callers at once; none once closed.
+    pub(crate) queues: Mutex<Option<Queues>>,
+    pub(crate) tasks: Tasks,
+}
+
+/// Gives hints to this process and to other controllers.
+#[derive(Clone)]
+pub(crate) struct Telling {
     pub(crate) hints: broadcast::Sender<Hint>,
     /// To the task that tells other controllers; none once closed.
-    pub(crate) outbox: Mutex<Option<mpsc::Sender<Hint>>>,
-    pub(crate) tasks: Tasks,
+    pub(crate) outbox: Arc<Mutex<Option<mpsc::Sender<Hint>>>>,
+}
+
+/// Where callers leave what is done for many at once.
+#[derive(Clone)]
+pub(crate) struct Queues {
+    pub(crate) writes: mpsc::Sender<Ask>,
+    pub(crate) grounds: Counter<Asked, Found>,
+    pub(crate) supplies: Counter<Wanted, Supplies>,
+    pub(crate) runs: Counter<(AgentId, JobId), Option<FoundRun>>,
 }
 
 impl Backend {
@@ -79,7 +100,7 @@ impl Backend {
             Ok(value) => {
                 // Whatever fails here: whether the transaction was committed is not known.
                 tx.commit().await.map_err(|error| Error::Unavailable(Box::new(error)))?;
-                self.tell(hints);
+                self.telling.tell(hints);
                 Ok(value)
             }
             Err(fault) => {
@@ -89,8 +110,33 @@ impl Backend {
         }
     }
 
-    /// Gives hints to this process and to other controllers.
-    fn tell(&self, hints: Vec<Hint>) {
+    /// A change of work rows, written together with others; see [`crate::group`].
+    pub(crate) async fn commit_change(&self, change: Change, now: Timestamp) -> Result<(), Error> {
+        self.submit(Write::Change(Box::new(change)), now).await
+    }
+
+    /// Step reports of a run; likewise.
+    pub(crate) async fn commit_steps(&self, told: RunSteps, now: Timestamp) -> Result<(), Error> {
+        self.submit(Write::Steps(Box::new(told)), now).await
+    }
+
+    async fn submit(&self, write: Write, now: Timestamp) -> Result<(), Error> {
+        let closed = || Error::Unavailable("the database is closed".into());
+        let queues = self.queues().ok_or_else(closed)?;
+        let (reply, answer) = oneshot::channel();
+        queues.writes.send(Ask { write, now, reply }).await.map_err(|_| closed())?;
+        drop(queues);
+        answer.await.map_err(|_| closed())?
+    }
+
+    pub(crate) fn queues(&self) -> Option<Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Telling {
+    /// After a commit.
+    pub(crate) fn tell(&self, hints: Vec<Hint>) {
         let outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for hint in hints {
             // Hints may be lost: when nobody listens, and when the outbox is full.
@@ -100,11 +146,15 @@ impl Backend {
             }
         }
     }
+
+    fn close(&self) {
+        drop(self.outbox.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
 }
 
 impl WakeHints for Backend {
     fn hints(&self) -> broadcast::Receiver<Hint> {
-        self.hints.subscribe()
+        self.telling.hints.subscribe()
     }
 }
 
@@ -131,7 +181,8 @@ impl Store for Backend {
     }
 
     async fn close(&self) {
-        drop(self.outbox.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.queues.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.telling.close();
         self.tasks.drain(CLOSE_WITHIN).await;
         self.pool.close().await;
         self.hint_pool.close().await;

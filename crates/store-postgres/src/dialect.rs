@@ -43,7 +43,8 @@ pub(crate) async fn hold_listing(
     Ok(held.is_some())
 }
 
-/// Claims; see `Work::claim_jobs`. The agents' rows are locked first: two claims for one agent queue up, and the second
+/// Claims; see `Work::claim_jobs`. Of each account at most two jobs are looked at: its best publication, if it may publish
+/// (`CASE` looks at the queue only then), and the best of its other jobs. The agents' rows are locked first: two claims for one agent queue up, and the second
 /// sees what the first has taken. Jobs follow their account's binding.
 pub(crate) async fn claim_jobs(
     conn: &mut Conn,
@@ -59,23 +60,30 @@ pub(crate) async fn claim_jobs(
         .await?;
     Ok(jobs!(
         "WITH attached AS MATERIALIZED (
-             SELECT a.id, w.slots FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[]) AS w (id, epoch, slots)
+             SELECT a.id, w.slots, w.served
+             FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS w (id, epoch, slots, served)
                  JOIN agents a ON a.id = w.id AND a.session_epoch = w.epoch AND a.revoked_at IS NULL
          ), ready AS MATERIALIZED (
-             SELECT q.id, q.priority, q.created_at, t.id AS agent_id, t.slots,
-                    row_number() OVER (PARTITION BY t.id ORDER BY q.priority DESC, q.created_at, q.id) AS place
-             FROM attached t JOIN accounts c ON c.agent_id = t.id CROSS JOIN LATERAL (
-                 SELECT j.id, j.priority, j.created_at FROM jobs j
-                 WHERE j.account_id = c.id AND j.state = 'queued' AND j.run_after <= $4
-                   AND (j.kind <> 'publish' OR NOT EXISTS (
-                       SELECT 1 FROM intents i WHERE i.account_id = c.id AND i.state IN ('armed', 'unknown')))
-                 ORDER BY j.priority DESC, j.created_at, j.id LIMIT 1) q
+             SELECT q.id, t.id AS agent_id, t.slots, t.served,
+                    row_number() OVER (PARTITION BY t.id ORDER BY q.turn_at, q.id) AS place
+             FROM attached t JOIN accounts c ON c.agent_id = t.id AND c.paused_at IS NULL CROSS JOIN LATERAL (
+                 SELECT j.id, j.turn_at FROM jobs j WHERE j.id IN (
+                     CASE WHEN c.publish_from <= $4 AND (c.publish_until IS NULL OR c.publish_until > $4)
+                               AND NOT EXISTS (SELECT 1 FROM intents i
+                                               WHERE i.account_id = c.id AND i.state IN ('armed', 'unknown'))
+                          THEN (SELECT p.id FROM jobs p
+                                WHERE p.account_id = c.id AND p.state = 'queued' AND p.kind = 'publish'
+                                  AND p.run_after <= $4 ORDER BY p.turn_at, p.id LIMIT 1) END,
+                     (SELECT e.id FROM jobs e
+                      WHERE e.account_id = c.id AND e.state = 'queued' AND e.kind <> 'publish'
+                        AND e.run_after <= $4 ORDER BY e.turn_at, e.id LIMIT 1))
+                 ORDER BY j.turn_at, j.id LIMIT 1) q
              WHERE NOT EXISTS (
                  SELECT 1 FROM jobs r WHERE r.account_id = c.id AND r.state IN ('leased', 'running'))
          ), picked AS MATERIALIZED (
              SELECT j.id AS picked_job, r.agent_id AS picked_agent FROM ready r JOIN jobs j ON j.id = r.id
              WHERE r.place <= r.slots AND j.state = 'queued'
-             ORDER BY r.priority DESC, r.created_at, r.id LIMIT $6 FOR UPDATE OF j SKIP LOCKED
+             ORDER BY r.place, r.served LIMIT $6 FOR UPDATE OF j SKIP LOCKED
          )
          UPDATE jobs SET agent_id = picked_agent, state = 'leased', attempt = attempt + 1,
              run_lease = nextval('run_leases'), lease_until = $5, run_started_at = $4, updated_at = $4,
@@ -91,6 +99,23 @@ pub(crate) async fn claim_jobs(
     )
     .fetch_all(conn)
     .await?)
+}
+
+/// The queued postings of claimed publish jobs are being worked on; returns the jobs whose postings changed.
+pub(crate) async fn show_running(conn: &mut Conn, jobs: &[JobId], now: Time) -> Result<Vec<JobId>, Fault> {
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let jobs: Vec<Uuid> = jobs.iter().map(|job| job.0).collect();
+    let shown = sqlx::query_scalar!(
+        r#"UPDATE postings SET state = 'running', updated_at = $2, version = version + 1
+           WHERE job_id = ANY($1) AND state = 'queued' RETURNING job_id AS "job!: Uuid""#,
+        &jobs,
+        now,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(shown.into_iter().map(JobId).collect())
 }
 
 /// Extends the leases of those runs that are current, and returns them.
@@ -167,24 +192,33 @@ pub(crate) async fn next_run_after(
 
 /// Appends the events of one workspace.
 pub(crate) async fn insert_events(conn: &mut Conn, events: &[Appended<'_>], now: Time) -> Result<(), Fault> {
-    let subjects = || events.iter().map(|appended| appended.event.subject);
-    let workspaces: Vec<Uuid> = events.iter().map(|appended| appended.event.workspace.0).collect();
-    let seqs: Vec<i64> = events.iter().map(|appended| appended.seq).collect();
-    let kinds: Vec<String> = events.iter().map(|appended| appended.event.kind.name().to_owned()).collect();
+    let events: Vec<_> =
+        events.iter().map(|&Appended { seq, event }| (now, Appended { seq, event })).collect();
+    insert_events_at(conn, &events).await
+}
+
+/// Appends events, each with its time.
+pub(crate) async fn insert_events_at(conn: &mut Conn, events: &[(Time, Appended<'_>)]) -> Result<(), Fault> {
+    let subjects = || events.iter().map(|(_, appended)| appended.event.subject);
+    let workspaces: Vec<Uuid> = events.iter().map(|(_, appended)| appended.event.workspace.0).collect();
+    let seqs: Vec<i64> = events.iter().map(|(_, appended)| appended.seq).collect();
+    let times: Vec<Time> = events.iter().map(|(time, _)| *time).collect();
+    let kinds: Vec<String> =
+        events.iter().map(|(_, appended)| appended.event.kind.name().to_owned()).collect();
     let accounts: Vec<Option<Uuid>> = subjects().map(|subject| subject.account.map(|id| id.0)).collect();
     let listings: Vec<Option<Uuid>> = subjects().map(|subject| subject.listing.map(|id| id.0)).collect();
     let postings: Vec<Option<Uuid>> = subjects().map(|subject| subject.posting.map(|id| id.0)).collect();
     let jobs: Vec<Option<Uuid>> = subjects().map(|subject| subject.job.map(|id| id.0)).collect();
     let agents: Vec<Option<Uuid>> = subjects().map(|subject| subject.agent.map(|id| id.0)).collect();
-    let data: Vec<Value> = events.iter().map(|appended| appended.event.data.clone()).collect();
+    let data: Vec<Value> = events.iter().map(|(_, appended)| appended.event.data.clone()).collect();
     sqlx::query!(
         "INSERT INTO events
              (workspace_id, seq, stored_at, kind, account_id, listing_id, posting_id, job_id, agent_id, data)
-         SELECT w, s, $10, k, c, l, p, j, a, d
-         FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
-                     $9::jsonb[]) AS e (w, s, k, c, l, p, j, a, d)",
+         SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[], $5::uuid[], $6::uuid[],
+                              $7::uuid[], $8::uuid[], $9::uuid[], $10::jsonb[])",
         &workspaces,
         &seqs,
+        &times as &[Time],
         &kinds,
         &accounts as &[Option<Uuid>],
         &listings as &[Option<Uuid>],
@@ -192,7 +226,6 @@ pub(crate) async fn insert_events(conn: &mut Conn, events: &[Appended<'_>], now:
         &jobs as &[Option<Uuid>],
         &agents as &[Option<Uuid>],
         &data,
-        now,
     )
     .execute(conn)
     .await?;
@@ -236,4 +269,22 @@ pub(crate) async fn insert_steps(
     )
     .fetch_all(conn)
     .await?)
+}
+
+/// The newest run lease given out.
+pub(crate) async fn newest_lease(conn: &mut Conn) -> Result<RunLease, Fault> {
+    let newest = sqlx::query_scalar!(
+        r#"SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS "value!" FROM run_leases"#
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    Ok(RunLease(newest))
+}
+
+/// Later run leases are greater than `above`.
+pub(crate) async fn raise_leases(conn: &mut Conn, above: RunLease) -> Result<(), Fault> {
+    sqlx::query_scalar!("SELECT setval('run_leases', greatest($1, last_value)) FROM run_leases", above.0)
+        .fetch_one(&mut *conn)
+        .await?;
+    Ok(())
 }

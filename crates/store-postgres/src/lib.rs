@@ -5,8 +5,13 @@
 //! `crates/store/shared/mod.rs`.
 
 mod backend;
+mod bulk;
+mod coalesce;
 mod dialect;
 mod error;
+mod gather;
+mod group;
+mod line;
 mod notify;
 mod open;
 #[path = "../../store/shared/mod.rs"]

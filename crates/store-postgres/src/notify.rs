@@ -106,6 +106,7 @@ async fn hear(
 fn encode(own: ControllerId, hint: Hint) -> Option<String> {
     match hint {
         Hint::Agent(agent) => Some(format!("{own} agent {agent}")),
+        Hint::Cancel(agent) => Some(format!("{own} cancel {agent}")),
         Hint::Feed(workspace) => Some(format!("{own} feed {workspace}")),
         Hint::Session(agent) => Some(format!("{own} session {agent}")),
         Hint::All => None,
@@ -121,6 +122,7 @@ fn decode(own: ControllerId, payload: &str) -> Option<Hint> {
     }
     match kind {
         "agent" => Some(Hint::Agent(AgentId(id))),
+        "cancel" => Some(Hint::Cancel(AgentId(id))),
         "feed" => Some(Hint::Feed(WorkspaceId(id))),
         "session" => Some(Hint::Session(AgentId(id))),
         _ => None,
@@ -136,6 +138,7 @@ mod tests {
         let (ours, theirs) = (ControllerId(Uuid::from_u128(1)), ControllerId(Uuid::from_u128(2)));
         for hint in [
             Hint::Agent(AgentId(Uuid::from_u128(3))),
+            Hint::Cancel(AgentId(Uuid::from_u128(3))),
             Hint::Feed(WorkspaceId(Uuid::from_u128(4))),
             Hint::Session(AgentId(Uuid::from_u128(5))),
         ] {

@@ -11,11 +11,15 @@ use tradepost_domain::id::ControllerId;
 use tradepost_runtime::tasks::Tasks;
 use tradepost_store::{Database, Error};
 
-use crate::backend::Backend;
-use crate::notify;
+use crate::backend::{Backend, Queues, Telling};
+use crate::{coalesce, gather, group, notify};
 
 /// Hints that a slow receiver may be behind before it loses the oldest.
 const HINTS: usize = 4096;
+/// Questions that may wait before callers are held back.
+const QUESTIONS: usize = 1024;
+/// A connection that was used within this time is not tested before its next use.
+const TRUSTED: Duration = Duration::from_secs(1);
 /// The server's answer to the first connection is waited for this long.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
@@ -54,25 +58,64 @@ pub async fn open(options: Options) -> Result<Arc<dyn Database>, Error> {
         })?
         .application_name("tradepost-controller");
     try_once(&base).await?;
-    let limited = base.clone().options([("statement_timeout", "30s"), ("lock_timeout", "10s")]);
+    // Compiling a statement pays for none of ours.
+    let limited =
+        base.clone().options([("statement_timeout", "30s"), ("lock_timeout", "10s"), ("jit", "off")]);
     let pool = PgPoolOptions::new()
         .max_connections(options.max_connections.max(1))
         .acquire_timeout(Duration::from_secs(30))
-        .connect_lazy_with(limited);
+        // One that was used a moment ago is trusted; a lost one would show as an error of its first statement.
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move {
+                if meta.idle_for > TRUSTED {
+                    conn.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(limited.clone());
     let hint_pool = PgPoolOptions::new()
         .max_connections(2)
         .acquire_timeout(CONNECT_WITHIN)
         .connect_lazy_with(base.clone().application_name("tradepost-controller hints"));
     let (hints, _) = broadcast::channel(HINTS);
     let (outbox, queue) = mpsc::channel(HINTS);
+    let telling = Telling { hints: hints.clone(), outbox: Arc::new(Mutex::new(Some(outbox))) };
     // Their own set: they outlive every task that may still want to write while the process drains.
     let tasks = Tasks::new();
     tasks.spawn("postgres_notify", notify::send(hint_pool.clone(), options.controller, queue));
     tasks.spawn(
         "postgres_listen",
-        notify::listen(hint_pool.clone(), options.controller, hints.clone(), tasks.shutdown_token()),
+        notify::listen(hint_pool.clone(), options.controller, hints, tasks.shutdown_token()),
     );
-    Ok(Arc::new(Backend { migrate: base, pool, hint_pool, hints, outbox: Mutex::new(Some(outbox)), tasks }))
+    let queues = serve_queues(&limited, &telling, &tasks);
+    let queues = Mutex::new(Some(queues));
+    Ok(Arc::new(Backend { migrate: base, pool, hint_pool, telling, queues, tasks }))
+}
+
+/// Starts the tasks that write and read for many callers at once, each on connections of its own.
+fn serve_queues(limited: &PgConnectOptions, telling: &Telling, tasks: &Tasks) -> Queues {
+    // Their statements look rows up by key, a few hundred at most. A plan that was made while a table was small or not yet
+    // analysed must not read all of it once it has grown.
+    let keyed = limited.clone().options([
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("plan_cache_mode", "force_generic_plan"),
+    ]);
+    let (writes, queue) = mpsc::channel(group::QUEUE);
+    let queue = Arc::new(tokio::sync::Mutex::new(queue));
+    for _ in 0..group::LANES {
+        tasks.spawn("postgres_writes", group::serve(keyed.clone(), Arc::clone(&queue), telling.clone()));
+    }
+    let (grounds, asked) = mpsc::channel(QUESTIONS);
+    tasks.spawn("postgres_grounds", coalesce::serve(keyed.clone(), asked, gather::load_grounds));
+    let (supplies, asked) = mpsc::channel(QUESTIONS);
+    tasks.spawn("postgres_supplies", coalesce::serve(keyed.clone(), asked, gather::load_supplies));
+    let (runs, asked) = mpsc::channel(QUESTIONS);
+    tasks.spawn("postgres_runs", coalesce::serve(keyed, asked, gather::load_runs));
+    Queues { writes, grounds, supplies, runs }
 }
 
 /// A pool would try again and again, and say at last only that it did.

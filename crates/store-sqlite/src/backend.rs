@@ -14,10 +14,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tradepost_domain::time::Timestamp;
 use tradepost_runtime::clock::SharedClock;
 use tradepost_runtime::tasks::Tasks;
-use tradepost_store::{Error, Hint, Store, WakeHints};
+use tradepost_store::{Change, Error, Hint, RunSteps, Store, WakeHints};
 
 use crate::error::translate;
-use crate::shared::{Fault, Tx};
+use crate::shared::{Fault, Tx, commit, steps};
 use crate::writer::{Ask, Turn};
 
 /// A connection of this engine.
@@ -81,6 +81,18 @@ impl Backend {
         writer.send(Box::new(Ask { work, reply })).await.map_err(|_| closed())?;
         drop(writer);
         answer.await.map_err(|_| closed())?
+    }
+}
+
+impl Backend {
+    /// A change of work rows; the writer commits it together with others.
+    pub(crate) async fn commit_change(&self, change: Change, now: Timestamp) -> Result<(), Error> {
+        self.write(move |tx| Box::pin(commit::apply(tx, change, now))).await
+    }
+
+    /// Step reports of a run; likewise.
+    pub(crate) async fn commit_steps(&self, told: RunSteps, now: Timestamp) -> Result<(), Error> {
+        self.write(move |tx| Box::pin(steps::append(tx, told, now))).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! What SQLite does its own way. One writer: a row that was read is held, and batches are loops of a prepared statement.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 use tradepost_domain::id::{AgentId, JobId, ListingId, RunLease, SessionEpoch, WorkspaceId};
 use tradepost_store::{Claim, Step};
@@ -44,39 +46,62 @@ pub(crate) async fn claim_jobs(
     now: Time,
     until: Time,
 ) -> Result<Vec<JobRow>, Fault> {
-    let mut claimed = Vec::new();
-    let mut left = claim.limit;
+    let limit = usize::try_from(claim.limit).unwrap_or(usize::MAX);
+    let mut ready = Vec::new();
+    let mut with_work = 0;
     for (agent, epoch, slots) in claim.agents {
-        let take = slots.min(left);
-        if take == 0 || !hold_stream(conn, agent, epoch).await? {
+        if slots == 0 || !hold_stream(conn, agent, epoch).await? {
             continue;
         }
-        for id in ready_jobs(conn, agent, take, now).await? {
-            claimed.push(lease(conn, id, agent, now, until).await?);
-            left -= 1;
+        let jobs = ready_jobs(conn, agent, slots, now).await?;
+        with_work += usize::from(!jobs.is_empty());
+        ready.extend(jobs.into_iter().enumerate().map(|(place, job)| (place, agent, job)));
+        // First jobs go before second ones, so that no later agent can get a share.
+        if with_work >= limit {
+            break;
         }
+    }
+    // Stable: among equal places, the agents keep their order.
+    ready.sort_by_key(|(place, ..)| *place);
+    let mut claimed = Vec::new();
+    for (_, agent, id) in ready.into_iter().take(limit) {
+        claimed.push(lease(conn, id, agent, now, until).await?);
     }
     Ok(claimed)
 }
 
-/// The best ready job of each free account of the agent, best first. Jobs follow the account's binding.
-async fn ready_jobs(conn: &mut Conn, agent: AgentId, take: u32, now: Time) -> Result<Vec<Uuid>, Fault> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT j.id AS "id!: Uuid" FROM accounts a JOIN jobs j ON j.id = (
-               SELECT q.id FROM jobs q
-               WHERE q.account_id = a.id AND q.state = 'queued' AND q.run_after <= $2
-                 AND (q.kind <> 'publish' OR NOT EXISTS (
-                     SELECT 1 FROM intents i WHERE i.account_id = a.id AND i.state IN ('armed', 'unknown')))
-               ORDER BY q.priority DESC, q.created_at, q.id LIMIT 1)
-           WHERE a.agent_id = $1 AND NOT EXISTS (
+struct Candidate {
+    id: Uuid,
+    account_id: Uuid,
+}
+
+/// The best ready job of each free account of the agent, best first. Of each account at most two jobs are looked at: its
+/// best publication, if it may publish (`CASE` looks at the queue only then), and the best of its other jobs. Jobs follow
+/// the account's binding.
+async fn ready_jobs(conn: &mut Conn, agent: AgentId, slots: u32, now: Time) -> Result<Vec<Uuid>, Fault> {
+    let candidates = sqlx::query_as!(
+        Candidate,
+        r#"SELECT j.id AS "id!: Uuid", j.account_id AS "account_id!: Uuid" FROM accounts a JOIN jobs j ON j.id IN (
+               CASE WHEN a.publish_from <= $2 AND (a.publish_until IS NULL OR a.publish_until > $2)
+                         AND NOT EXISTS (SELECT 1 FROM intents i
+                                         WHERE i.account_id = a.id AND i.state IN ('armed', 'unknown'))
+                    THEN (SELECT p.id FROM jobs p
+                          WHERE p.account_id = a.id AND p.state = 'queued' AND p.kind = 'publish'
+                            AND p.run_after <= $2 ORDER BY p.turn_at, p.id LIMIT 1) END,
+               (SELECT e.id FROM jobs e
+                WHERE e.account_id = a.id AND e.state = 'queued' AND e.kind <> 'publish'
+                  AND e.run_after <= $2 ORDER BY e.turn_at, e.id LIMIT 1))
+           WHERE a.agent_id = $1 AND a.paused_at IS NULL AND NOT EXISTS (
                SELECT 1 FROM jobs r WHERE r.account_id = a.id AND r.state IN ('leased', 'running'))
-           ORDER BY j.priority DESC, j.created_at, j.id LIMIT $3"#,
+           ORDER BY j.turn_at, j.id"#,
         agent.0,
         now,
-        i64::from(take),
     )
     .fetch_all(conn)
-    .await?)
+    .await?;
+    let mut accounts = HashSet::new();
+    let best = candidates.into_iter().filter(|candidate| accounts.insert(candidate.account_id));
+    Ok(best.map(|candidate| candidate.id).take(usize::try_from(slots).unwrap_or(usize::MAX)).collect())
 }
 
 async fn lease(conn: &mut Conn, id: Uuid, agent: AgentId, now: Time, until: Time) -> Result<JobRow, Fault> {
@@ -98,6 +123,25 @@ async fn lease(conn: &mut Conn, id: Uuid, agent: AgentId, now: Time, until: Time
     )
     .fetch_one(conn)
     .await?)
+}
+
+/// The queued postings of claimed publish jobs are being worked on; returns the jobs whose postings changed.
+pub(crate) async fn show_running(conn: &mut Conn, jobs: &[JobId], now: Time) -> Result<Vec<JobId>, Fault> {
+    let mut shown = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let updated = sqlx::query!(
+            "UPDATE postings SET state = 'running', updated_at = $2, version = version + 1
+             WHERE job_id = $1 AND state = 'queued'",
+            job.0,
+            now,
+        )
+        .execute(&mut *conn)
+        .await?;
+        if updated.rows_affected() == 1 {
+            shown.push(*job);
+        }
+    }
+    Ok(shown)
 }
 
 /// Extends the leases of those runs that are current, and returns them.
@@ -229,4 +273,20 @@ pub(crate) async fn insert_steps(
         }
     }
     Ok(fresh)
+}
+
+/// The newest run lease given out.
+pub(crate) async fn newest_lease(conn: &mut Conn) -> Result<RunLease, Fault> {
+    let newest = sqlx::query_scalar!(r#"SELECT value AS "value!" FROM counters WHERE name = 'run_leases'"#)
+        .fetch_one(&mut *conn)
+        .await?;
+    Ok(RunLease(newest))
+}
+
+/// Later run leases are greater than `above`.
+pub(crate) async fn raise_leases(conn: &mut Conn, above: RunLease) -> Result<(), Fault> {
+    sqlx::query!("UPDATE counters SET value = $1 WHERE name = 'run_leases' AND value < $1", above.0)
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
 }

@@ -7,7 +7,7 @@ use crate::shared::conflict_of;
 
 /// SQLite does not name the violated index, only its columns; these are the unique indexes of several columns or under a
 /// condition, by the columns that it reports.
-const INDEXES: [(&str, &str); 15] = [
+const INDEXES: [(&str, &str); 17] = [
     ("users.email", "users_email"),
     ("api_tokens.hash", "api_tokens_hash"),
     ("invitations.hash", "invitations_hash"),
@@ -22,6 +22,8 @@ const INDEXES: [(&str, &str); 15] = [
     ("intents.permit_id", "intents_permit"),
     ("intents.posting_id, intents.generation", "intents_generation"),
     ("jobs.account_id", "jobs_one_run"),
+    ("jobs.account_id, jobs.kind", "jobs_one_login"),
+    ("jobs.intent_id", "jobs_one_look"),
     ("evidence.job_id, evidence.run_lease, evidence.name, evidence.content_hash", "evidence_file"),
 ];
 

@@ -5,12 +5,15 @@
 //! see `crates/store/shared/mod.rs`.
 
 mod backend;
+mod backup;
 mod dialect;
 mod error;
+mod gather;
 mod open;
 #[path = "../../store/shared/mod.rs"]
 mod shared;
 mod time;
 mod writer;
 
+pub use self::backup::{Restoring, backup, restore};
 pub use self::open::{Options, open, open_beside};

@@ -80,7 +80,7 @@ async fn open_with(options: Options, lock: Option<File>) -> Result<Arc<dyn Datab
     }))
 }
 
-fn path_of(url: &str) -> Result<PathBuf, Error> {
+pub(crate) fn path_of(url: &str) -> Result<PathBuf, Error> {
     let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
     if path.is_empty() || path.starts_with(":memory:") || path.contains('?') {
         return Err(Error::Setup(format!(
@@ -99,7 +99,7 @@ fn path_of(url: &str) -> Result<PathBuf, Error> {
 }
 
 /// Two controllers on one file would each believe that they are the only writer, and neither would hear the other's hints.
-fn lock(path: &Path) -> Result<File, Error> {
+pub(crate) fn lock(path: &Path) -> Result<File, Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file = private_file(Path::new(&name)).map_err(|error| match error.kind() {
@@ -122,7 +122,7 @@ fn lock(path: &Path) -> Result<File, Error> {
 }
 
 /// Opens a file for writing; a new one can be read by its owner only, as it holds what sellers keep to themselves.
-fn private_file(path: &Path) -> io::Result<File> {
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
     #[cfg(unix)]
@@ -133,7 +133,7 @@ fn private_file(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-fn explain(path: &Path, error: &sqlx::Error) -> Error {
+pub(crate) fn explain(path: &Path, error: &sqlx::Error) -> Error {
     let code =
         error.as_database_error().and_then(|cause| cause.code().and_then(|code| code.parse::<u32>().ok()));
     let path = path.display();

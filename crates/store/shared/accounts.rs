@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use serde_json::json;
-use tradepost_domain::account::{Account, Site};
+use tradepost_domain::account::{Account, Site, WhenAbsent};
 use tradepost_domain::event::{Kind, Subject};
 use tradepost_domain::id::{AccountId, AgentId, Version, WorkspaceId};
 use tradepost_domain::time::Timestamp;
@@ -13,21 +13,23 @@ use super::{Fault, Tx, page};
 use crate::backend::{Backend, Conn};
 use crate::time::Time;
 
-struct AccountRow {
-    id: Uuid,
-    workspace_id: Uuid,
-    name: String,
-    site: String,
-    site_url: String,
-    sign_in_name: Option<String>,
-    currency: String,
-    agent_id: Option<Uuid>,
-    created_at: Time,
-    version: i64,
+/// A row of the table.
+pub(crate) struct AccountRow {
+    pub(crate) id: Uuid,
+    pub(crate) workspace_id: Uuid,
+    pub(crate) name: String,
+    pub(crate) site: String,
+    pub(crate) site_url: String,
+    pub(crate) sign_in_name: Option<String>,
+    pub(crate) currency: String,
+    pub(crate) agent_id: Option<Uuid>,
+    pub(crate) auto_republish: bool,
+    pub(crate) created_at: Time,
+    pub(crate) version: i64,
 }
 
 impl AccountRow {
-    fn into_account(self) -> Result<Account, Fault> {
+    pub(crate) fn into_account(self) -> Result<Account, Fault> {
         Ok(Account {
             id: AccountId(self.id),
             workspace: WorkspaceId(self.workspace_id),
@@ -44,6 +46,7 @@ impl AccountRow {
                 .parse()
                 .map_err(|_| Fault::inconsistent("accounts.currency", self.id, &self.currency))?,
             agent: self.agent_id.map(AgentId),
+            when_absent: if self.auto_republish { WhenAbsent::PostAgain } else { WhenAbsent::Ask },
             created_at: self.created_at.0,
             version: Version(self.version),
         })
@@ -56,7 +59,7 @@ macro_rules! accounts {
             AccountRow,
             $before + r#" id AS "id!: Uuid", workspace_id AS "workspace_id!: Uuid", name AS "name!", site AS "site!",
             site_url AS "site_url!", sign_in_name AS "sign_in_name?", currency AS "currency!",
-            agent_id AS "agent_id?: Uuid", created_at AS "created_at!: Time", version AS "version!" "# + $after,
+            agent_id AS "agent_id?: Uuid", auto_republish AS "auto_republish!: bool", created_at AS "created_at!: Time", version AS "version!" "# + $after,
             $($args)*
         )
     };
@@ -139,6 +142,37 @@ impl Accounts for Backend {
         })
         .await
     }
+
+    async fn set_when_absent(
+        &self,
+        workspace: WorkspaceId,
+        id: AccountId,
+        when_absent: WhenAbsent,
+        version: Version,
+        now: Timestamp,
+    ) -> Result<Account, Error> {
+        self.write(move |mut tx| {
+            Box::pin(async move {
+                let account = accounts!(
+                    "UPDATE accounts SET auto_republish = $4, version = version + 1
+                     WHERE id = $1 AND workspace_id = $2 AND version = $3 RETURNING",
+                    "",
+                    id.0,
+                    workspace.0,
+                    version.0,
+                    when_absent == WhenAbsent::PostAgain
+                )
+                .fetch_optional(&mut *tx.conn)
+                .await?
+                .ok_or(Error::Stale)?
+                .into_account()?;
+                let subject = Subject { account: Some(id), ..Subject::default() };
+                tx.append_event(workspace, Kind::AccountChanged, subject, json!({}), now).await?;
+                Ok(account)
+            })
+        })
+        .await
+    }
 }
 
 async fn insert(mut tx: Tx<'_>, account: Account) -> Result<Account, Fault> {
@@ -160,8 +194,9 @@ async fn try_insert(tx: &mut Tx<'_>, account: &Account) -> Result<Option<Account
     }
     let inserted = sqlx::query!(
         "INSERT INTO accounts
-             (id, workspace_id, name, site, site_url, sign_in_name, currency, agent_id, created_at, version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING",
+             (id, workspace_id, name, site, site_url, sign_in_name, currency, agent_id, created_at, version,
+              auto_republish)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING",
         account.id.0,
         account.workspace.0,
         account.name,
@@ -172,6 +207,7 @@ async fn try_insert(tx: &mut Tx<'_>, account: &Account) -> Result<Option<Account
         account.agent.map(|agent| agent.0),
         Time(account.created_at),
         account.version.0,
+        account.when_absent == WhenAbsent::PostAgain,
     )
     .execute(&mut *tx.conn)
     .await?;

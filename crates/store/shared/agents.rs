@@ -11,6 +11,7 @@ use tradepost_store::{
 };
 use uuid::Uuid;
 
+use super::fleet::newest_epoch;
 use super::rows::agents;
 use super::{AgentRow, Fault, Tx, page};
 use crate::backend::{Backend, Conn};
@@ -83,8 +84,8 @@ impl Agents for Backend {
         self.write(move |mut tx| {
             Box::pin(async move {
                 let agent = agents!(
-                    "UPDATE agents SET session_epoch = session_epoch + 1, boot_id = $2, controller_id = $3,
-                         platform = $4, program_version = $5, last_seen_at = $6
+                    "UPDATE agents SET session_epoch = 1 + CASE WHEN session_epoch < $7 THEN $7 ELSE session_epoch END,
+                         boot_id = $2, controller_id = $3, platform = $4, program_version = $5, last_seen_at = $6
                      WHERE id = $1 AND revoked_at IS NULL RETURNING",
                     "",
                     attachment.agent.0,
@@ -92,7 +93,8 @@ impl Agents for Backend {
                     attachment.controller.0,
                     attachment.platform,
                     attachment.program_version,
-                    Time(now)
+                    Time(now),
+                    attachment.known_epoch.0
                 )
                 .fetch_optional(&mut *tx.conn)
                 .await?
@@ -201,10 +203,14 @@ async fn redeem(mut tx: Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp)
     if token.expires_at.0 <= now {
         return Ok(Redeemed::UnknownToken);
     }
+    // A new agent has nothing to tell of earlier lives of the database.
+    let fleet = newest_epoch(tx.conn).await?;
+    let first_epoch = SessionEpoch(fleet.first_number());
     // Without RETURNING: with it, SQLite looks through the tables that refer to agents.
     sqlx::query!(
-        "INSERT INTO agents (id, workspace_id, name, key_hash, platform, program_version, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO agents
+             (id, workspace_id, name, key_hash, platform, program_version, created_at, session_epoch, recounted_epoch)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         agent.id.0,
         token.workspace_id,
         agent.name,
@@ -212,6 +218,8 @@ async fn redeem(mut tx: Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp)
         agent.platform,
         agent.program_version,
         Time(now),
+        first_epoch.0,
+        fleet.0,
     )
     .execute(&mut *tx.conn)
     .await?;
@@ -222,7 +230,7 @@ async fn redeem(mut tx: Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp)
         key_hash: agent.key_hash,
         platform: agent.platform,
         program_version: agent.program_version,
-        epoch: SessionEpoch(0),
+        epoch: first_epoch,
         boot: None,
         controller: None,
         last_seen_at: None,

@@ -1,23 +1,27 @@
 //! [`Change`]: everything or nothing.
 //!
-//! The order holds the foreign keys at each statement and is the lock order on PostgreSQL: the guard (agents), listings,
-//! new rows (postings, intents), jobs, new jobs, intents, postings, the receipt, and last the feed.
+//! The order holds the foreign keys at each statement and is the lock order on PostgreSQL: the guard (agents), accounts'
+//! pacing, listings, new rows (postings, intents), jobs, new jobs, intents, postings, the receipt, the look, and last the
+//! feed.
 
 use tradepost_domain::job::{self, Job};
+use tradepost_domain::pacing::Pacing;
 use tradepost_domain::posting::Posting;
 use tradepost_domain::publish::{self, Intent};
 use tradepost_domain::time::Timestamp;
 use tradepost_store::{Change, ChangeReceipt, Error, Hint};
 
 use super::rows::{failure_value, unstorable};
-use super::{Fault, Tx};
+use super::{Fault, Tx, looks, pacing};
 use crate::backend::Conn;
 use crate::dialect;
 use crate::time::Time;
 
-pub(super) async fn apply(mut tx: Tx<'_>, change: Change, now: Timestamp) -> Result<(), Fault> {
+pub(crate) async fn apply(mut tx: Tx<'_>, change: Change, now: Timestamp) -> Result<(), Fault> {
+    let hints = hints(&change);
     let Change {
         guard,
+        pacing: mut paced,
         mut jobs,
         mut intents,
         mut postings,
@@ -25,9 +29,11 @@ pub(super) async fn apply(mut tx: Tx<'_>, change: Change, now: Timestamp) -> Res
         new_intents,
         new_postings,
         receipt,
+        look,
         events,
     } = change;
     // Sorted, so that two changes of the same rows queue up instead of blocking each other.
+    paced.sort_unstable_by_key(|pacing: &Pacing| pacing.account);
     jobs.sort_unstable_by_key(|job| job.id);
     intents.sort_unstable_by_key(|intent| intent.id);
     postings.sort_unstable_by_key(|posting| posting.id);
@@ -35,6 +41,10 @@ pub(super) async fn apply(mut tx: Tx<'_>, change: Change, now: Timestamp) -> Res
         && !dialect::hold_stream(tx.conn, guard.agent, guard.epoch).await?
     {
         return Err(Error::Stale.into());
+    }
+    for changed in &paced {
+        // The account may be free to publish again.
+        tx.hints.extend(pacing::update(tx.conn, changed).await?.map(Hint::Agent));
     }
     for posting in &new_postings {
         insert_posting(tx.conn, posting).await?;
@@ -57,18 +67,30 @@ pub(super) async fn apply(mut tx: Tx<'_>, change: Change, now: Timestamp) -> Res
     if let Some(receipt) = receipt {
         insert_receipt(tx.conn, &receipt, now).await?;
     }
-    for job in jobs.iter().chain(&new_jobs) {
-        // A job that went on keeps its account; every other change makes it, or the account's next one, ready.
-        let busy = matches!(job.state, job::State::Leased | job::State::Running);
-        if !busy || job.cancel_requested {
-            tx.hints.push(Hint::Agent(job.agent));
-        }
+    if let Some(look) = look {
+        looks::insert(tx.conn, &look).await?;
     }
+    tx.hints.extend(hints);
     tx.append_events(&events, now).await
 }
 
+/// What to give after the change's commit.
+pub(crate) fn hints(change: &Change) -> Vec<Hint> {
+    let mut hints = Vec::new();
+    for job in change.jobs.iter().chain(&change.new_jobs) {
+        // A job that went on keeps its account; every other change makes it, or the account's next one, ready.
+        if !matches!(job.state, job::State::Leased | job::State::Running) {
+            hints.push(Hint::Agent(job.agent));
+        } else if job.cancel_requested {
+            hints.push(Hint::Cancel(job.agent));
+        }
+    }
+    hints.dedup();
+    hints
+}
+
 /// A compare-and-set that must have changed its row.
-fn changed(rows: u64) -> Result<(), Fault> {
+pub(super) fn changed(rows: u64) -> Result<(), Fault> {
     if rows == 1 { Ok(()) } else { Err(Error::Stale.into()) }
 }
 
@@ -221,8 +243,8 @@ async fn insert_job(conn: &mut Conn, job: &Job) -> Result<(), Fault> {
         "INSERT INTO jobs
              (id, workspace_id, kind, agent_id, account_id, posting_id, intent_id, state, priority, attempt, run_lease,
               lease_until, run_started_at, run_after, cancel_requested, failure, trace_context, created_at, updated_at,
-              version)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+              version, turn_at, discarded_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
         job.id.0,
         job.workspace.0,
         job.kind.name(),
@@ -243,6 +265,8 @@ async fn insert_job(conn: &mut Conn, job: &Job) -> Result<(), Fault> {
         Time(job.created_at),
         Time(job.updated_at),
         job.version.0,
+        Time(job.turn()),
+        job.discarded_at.map(Time),
     )
     .execute(&mut *conn)
     .await?;
@@ -253,7 +277,7 @@ async fn update_job(conn: &mut Conn, job: &Job) -> Result<(), Fault> {
     let updated = sqlx::query!(
         "UPDATE jobs SET agent_id = $4, intent_id = $5, state = $6, priority = $7, attempt = $8, run_lease = $9,
              lease_until = $10, run_started_at = $11, run_after = $12, cancel_requested = $13, failure = $14,
-             updated_at = $15, version = version + 1
+             updated_at = $15, turn_at = $16, discarded_at = $17, version = version + 1
          WHERE id = $1 AND workspace_id = $2 AND version = $3",
         job.id.0,
         job.workspace.0,
@@ -270,6 +294,8 @@ async fn update_job(conn: &mut Conn, job: &Job) -> Result<(), Fault> {
         job.cancel_requested,
         failure_value(job.failure.as_ref())?,
         Time(job.updated_at),
+        Time(job.turn()),
+        job.discarded_at.map(Time),
     )
     .execute(&mut *conn)
     .await?;

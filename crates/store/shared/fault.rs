@@ -48,6 +48,8 @@ pub(crate) fn conflict_of(constraint: &str) -> Option<Error> {
         "intents_one_armed" => Error::Conflict(Conflict::AccountBusy),
         "intents_item" => Error::Conflict(Conflict::ItemTaken),
         "postings_open" => Error::Conflict(Conflict::PostingOpen),
+        "jobs_one_login" => Error::Conflict(Conflict::LoginOpen),
+        "jobs_one_look" => Error::Conflict(Conflict::LookOpen),
         "agents_key" => Error::Conflict(Conflict::AgentKey),
         "memberships_pk" => Error::Conflict(Conflict::Member),
         // Somebody else was quicker: what the caller decided on is no longer so.

@@ -16,21 +16,22 @@ use super::{Fault, Tx, page, rows};
 use crate::backend::{Backend, Conn};
 use crate::time::Time;
 
-struct ListingRow {
-    id: Uuid,
-    workspace_id: Uuid,
-    title: String,
-    description: String,
-    price_minor: i64,
-    currency: String,
-    category: String,
-    condition: String,
-    location: String,
-    sku: String,
-    attributes: Value,
-    created_at: Time,
-    updated_at: Time,
-    version: i64,
+/// A row of the table.
+pub(crate) struct ListingRow {
+    pub(crate) id: Uuid,
+    pub(crate) workspace_id: Uuid,
+    pub(crate) title: String,
+    pub(crate) description: String,
+    pub(crate) price_minor: i64,
+    pub(crate) currency: String,
+    pub(crate) category: String,
+    pub(crate) condition: String,
+    pub(crate) location: String,
+    pub(crate) sku: String,
+    pub(crate) attributes: Value,
+    pub(crate) created_at: Time,
+    pub(crate) updated_at: Time,
+    pub(crate) version: i64,
 }
 
 struct PlacedPhoto {
@@ -40,7 +41,7 @@ struct PlacedPhoto {
 }
 
 impl ListingRow {
-    fn into_listing(self, photos: Vec<PhotoId>) -> Result<Listing, Fault> {
+    pub(crate) fn into_listing(self, photos: Vec<PhotoId>) -> Result<Listing, Fault> {
         let price = self
             .currency
             .parse::<Currency>()

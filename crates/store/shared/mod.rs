@@ -14,26 +14,30 @@
 //! every selected column says its nullability and, where it is no text or integer, its type; times are always bound.
 //! To add a query: write it here, run `make sqlx`. When one engine refuses it, make it a pair in the two dialects.
 //!
-//! Locks on PostgreSQL are taken in one order: agents, listings, new rows, jobs, intents, postings, and last the
+//! Locks on PostgreSQL are taken in one order: agents, accounts, listings, new rows, jobs, intents, postings, and last the
 //! workspace's row (by appending events). Where users and members change, the workspace's row comes first, or the counter
 //! row that stands for all operators.
 
-mod accounts;
+pub(crate) mod accounts;
 mod agents;
 mod auth;
-mod commit;
+pub(crate) mod commit;
 mod events;
 mod evidence;
 mod factors;
 mod fault;
+mod fleet;
 mod invitations;
-mod listings;
+pub(crate) mod listings;
+mod looks;
 mod members;
+mod pacing;
 mod page;
-mod photos;
-mod rows;
+pub(crate) mod photos;
+pub(crate) mod rows;
+pub(crate) mod runs;
 mod sessions;
-mod steps;
+pub(crate) mod steps;
 mod throttles;
 mod tokens;
 mod tx;
@@ -42,5 +46,6 @@ mod work;
 
 pub(crate) use self::fault::{Fault, conflict_of};
 pub(crate) use self::rows::{AgentRow, IntentRow, JobRow, jobs};
+pub(crate) use self::runs::RunRow;
 pub(crate) use self::steps::{duration_micros, status_name};
 pub(crate) use self::tx::{Appended, Tx};

@@ -10,20 +10,21 @@ use super::{Fault, rows};
 use crate::backend::{Backend, Conn};
 use crate::time::Time;
 
-struct PhotoRow {
-    id: Uuid,
-    workspace_id: Uuid,
-    file_name: String,
-    content_hash: Vec<u8>,
-    media_type: String,
-    bytes: i64,
-    width: i64,
-    height: i64,
-    created_at: Time,
+/// A row of the table.
+pub(crate) struct PhotoRow {
+    pub(crate) id: Uuid,
+    pub(crate) workspace_id: Uuid,
+    pub(crate) file_name: String,
+    pub(crate) content_hash: Vec<u8>,
+    pub(crate) media_type: String,
+    pub(crate) bytes: i64,
+    pub(crate) width: i64,
+    pub(crate) height: i64,
+    pub(crate) created_at: Time,
 }
 
 impl PhotoRow {
-    fn into_photo(self) -> Result<Photo, Fault> {
+    pub(crate) fn into_photo(self) -> Result<Photo, Fault> {
         Ok(Photo {
             id: PhotoId(self.id),
             workspace: WorkspaceId(self.workspace_id),

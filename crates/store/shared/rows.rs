@@ -34,6 +34,7 @@ pub(crate) struct JobRow {
     pub(crate) run_after: Time,
     pub(crate) cancel_requested: bool,
     pub(crate) failure: Option<Value>,
+    pub(crate) discarded_at: Option<Time>,
     pub(crate) trace_context: Option<String>,
     pub(crate) created_at: Time,
     pub(crate) updated_at: Time,
@@ -51,7 +52,7 @@ macro_rules! jobs {
             run_lease AS "run_lease?", lease_until AS "lease_until?: Time",
             run_started_at AS "run_started_at?: Time", run_after AS "run_after!: Time",
             cancel_requested AS "cancel_requested!: bool", failure AS "failure?: Value",
-            trace_context AS "trace_context?", created_at AS "created_at!: Time", updated_at AS "updated_at!: Time",
+            discarded_at AS "discarded_at?: Time", trace_context AS "trace_context?", created_at AS "created_at!: Time", updated_at AS "updated_at!: Time",
             version AS "version!" "# + $after,
             $($($args)*)?
         )
@@ -199,6 +200,7 @@ impl JobRow {
             run_after: self.run_after.0,
             cancel_requested: self.cancel_requested,
             failure: failure("jobs.failure", self.id, self.failure)?,
+            discarded_at: self.discarded_at.map(|time| time.0),
             trace_context: self.trace_context,
             created_at: self.created_at.0,
             updated_at: self.updated_at.0,
@@ -310,11 +312,11 @@ fn failure(column: &str, row: Uuid, stored: Option<Value>) -> Result<Option<Fail
 }
 
 /// A failure as it is stored.
-pub(super) fn failure_value(failure: Option<&Failure>) -> Result<Option<Value>, Fault> {
+pub(crate) fn failure_value(failure: Option<&Failure>) -> Result<Option<Value>, Fault> {
     failure.map(|failure| serde_json::to_value(failure).map_err(unstorable)).transpose()
 }
 
 /// A value that has no JSON form; a fault of ours.
-pub(super) fn unstorable(error: serde_json::Error) -> Fault {
+pub(crate) fn unstorable(error: serde_json::Error) -> Fault {
     Fault(tradepost_store::Error::Internal(Box::new(error)))
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use tradepost_domain::event::{Kind, NewEvent, Subject};
-use tradepost_domain::id::{AccountId, AgentId, JobId, PostingId, RunLease, WorkspaceId};
+use tradepost_domain::id::{AccountId, JobId, PostingId, RunLease, WorkspaceId};
 use tradepost_domain::time::Timestamp;
-use tradepost_store::{Error, Step, StepStatus, StoredStep};
+use tradepost_store::{Error, RunSteps, Step, StepStatus, StoredStep};
 use uuid::Uuid;
 
 use super::{Fault, Tx, rows};
@@ -50,46 +50,50 @@ pub(crate) fn duration_micros(step: &Step) -> Option<i64> {
     step.duration.map(|duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
 }
 
-pub(super) async fn append(
-    mut tx: Tx<'_>,
-    agent: AgentId,
-    job: JobId,
-    run_lease: RunLease,
-    mut steps: Vec<Step>,
-    now: Timestamp,
-) -> Result<(), Fault> {
-    steps.sort_by_key(|step| step.seq);
-    steps.dedup_by_key(|step| step.seq);
+pub(crate) async fn append(mut tx: Tx<'_>, told: RunSteps, now: Timestamp) -> Result<(), Fault> {
     let run = sqlx::query_as!(
         RunRow,
         r#"SELECT workspace_id AS "workspace!: Uuid", account_id AS "account!: Uuid", posting_id AS "posting?: Uuid"
            FROM jobs WHERE id = $1 AND agent_id = $2 AND run_lease = $3"#,
-        job.0,
-        agent.0,
-        run_lease.0,
+        told.job.0,
+        told.agent.0,
+        told.run_lease.0,
     )
     .fetch_optional(&mut *tx.conn)
     .await?
     .ok_or(Error::Stale)?;
-    let fresh = dialect::insert_steps(tx.conn, job, run_lease, &steps, Time(now)).await?;
-    let subject = Subject {
-        account: Some(AccountId(run.account)),
-        posting: run.posting.map(PostingId),
-        job: Some(job),
-        agent: Some(agent),
-        ..Subject::default()
-    };
-    let events: Vec<_> = steps
+    let fresh = dialect::insert_steps(tx.conn, told.job, told.run_lease, &told.steps, Time(now)).await?;
+    let subject = subject(&told, run.account, run.posting);
+    let events: Vec<_> = told
+        .steps
         .iter()
         .filter(|step| fresh.contains(&i64::from(step.seq)))
-        .map(|step| NewEvent {
-            workspace: WorkspaceId(run.workspace),
-            kind: Kind::RunStep,
-            subject,
-            data: told(step, run_lease),
-        })
+        .map(|step| event(WorkspaceId(run.workspace), subject, told.run_lease, step))
         .collect();
     tx.append_events(&events, now).await
+}
+
+/// The same reports, each once, in their order.
+pub(crate) fn in_order(mut told: RunSteps) -> RunSteps {
+    told.steps.sort_by_key(|step| step.seq);
+    told.steps.dedup_by_key(|step| step.seq);
+    told
+}
+
+/// What the events of a run's steps are about.
+pub(crate) fn subject(told: &RunSteps, account: Uuid, posting: Option<Uuid>) -> Subject {
+    Subject {
+        account: Some(AccountId(account)),
+        posting: posting.map(PostingId),
+        job: Some(told.job),
+        agent: Some(told.agent),
+        ..Subject::default()
+    }
+}
+
+/// The event of one step.
+pub(crate) fn event(workspace: WorkspaceId, subject: Subject, run_lease: RunLease, step: &Step) -> NewEvent {
+    NewEvent { workspace, kind: Kind::RunStep, subject, data: told(step, run_lease) }
 }
 
 fn told(step: &Step, run_lease: RunLease) -> serde_json::Value {

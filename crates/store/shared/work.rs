@@ -7,16 +7,19 @@ use tradepost_domain::id::{
     AccountId, AgentId, IntentId, JobId, ListingId, PermitId, PostingId, RunLease, WorkspaceId,
 };
 use tradepost_domain::job::{self, Job};
+use tradepost_domain::pacing::Pacing;
 use tradepost_domain::posting::{self, Posting, Publication, Receipt};
 use tradepost_domain::publish::Intent;
 use tradepost_domain::time::Timestamp;
 use tradepost_store::{
-    Change, Claim, Cursor, Error, JobFilter, PageRequest, PostingFilter, Slice, Step, StoredStep, Work,
+    Change, Claim, Cursor, Error, JobFilter, PageRequest, PostingFilter, RunSteps, Slice, Step, StoredStep,
+    Work,
 };
 use uuid::Uuid;
 
 use super::rows::{PostingRow, count, intents, jobs, postings};
-use super::{Fault, IntentRow, JobRow, Tx, commit, page, steps};
+use super::runs::runs;
+use super::{Fault, IntentRow, JobRow, RunRow, Tx, pacing, page, steps};
 use crate::backend::{Backend, Conn};
 use crate::dialect;
 use crate::time::Time;
@@ -29,7 +32,7 @@ struct StateCount {
 #[async_trait]
 impl Work for Backend {
     async fn commit(&self, change: Change, now: Timestamp) -> Result<(), Error> {
-        self.write(move |tx| Box::pin(commit::apply(tx, change, now))).await
+        self.commit_change(change, now).await
     }
 
     async fn claim_jobs(&self, claim: Claim, now: Timestamp) -> Result<Vec<Job>, Error> {
@@ -68,7 +71,7 @@ impl Work for Backend {
         steps: Vec<Step>,
         now: Timestamp,
     ) -> Result<(), Error> {
-        self.write(move |tx| Box::pin(steps::append(tx, agent, job, run_lease, steps, now))).await
+        self.commit_steps(steps::in_order(RunSteps { agent, job, run_lease, steps }), now).await
     }
 
     async fn list_steps(&self, workspace: WorkspaceId, job: JobId) -> Result<Vec<StoredStep>, Error> {
@@ -153,6 +156,48 @@ impl Work for Backend {
         .await
     }
 
+    async fn find_pacing(
+        &self,
+        workspace: WorkspaceId,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Result<Option<Pacing>, Error> {
+        self.snapshot(async |conn| pacing::find(conn, workspace, account, now).await).await
+    }
+
+    async fn list_ended_windows(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(WorkspaceId, AccountId)>, Error> {
+        self.read(async |conn| pacing::list_ended_windows(conn, now, limit).await).await
+    }
+
+    async fn list_run_starts(
+        &self,
+        account: AccountId,
+        kind: job::Kind,
+        since: Timestamp,
+    ) -> Result<Vec<Timestamp>, Error> {
+        self.read(async |conn| pacing::list_run_starts(conn, account, kind, since).await).await
+    }
+
+    async fn count_ahead(&self, job: &Job, now: Timestamp) -> Result<u32, Error> {
+        self.read(async |conn| pacing::count_ahead(conn, job, now).await).await
+    }
+
+    async fn find_account_run(&self, account: AccountId) -> Result<Option<Job>, Error> {
+        self.read(async |conn| pacing::find_account_run(conn, account).await).await
+    }
+
+    async fn find_open_login(&self, account: AccountId) -> Result<Option<Job>, Error> {
+        self.read(async |conn| pacing::find_open_login(conn, account).await).await
+    }
+
+    async fn find_open_look(&self, intent: IntentId) -> Result<Option<Job>, Error> {
+        self.read(async |conn| pacing::find_open_look(conn, intent).await).await
+    }
+
     async fn next_run_after(&self, agents: &[AgentId], now: Timestamp) -> Result<Option<Timestamp>, Error> {
         self.read(async |conn| Ok(dialect::next_run_after(conn, agents, Time(now)).await?.map(|time| time.0)))
             .await
@@ -163,15 +208,11 @@ impl Work for Backend {
         workspace: WorkspaceId,
         id: PostingId,
     ) -> Result<Option<Publication>, Error> {
-        self.snapshot(async |conn| {
-            let Some(posting) = find_posting(conn, workspace, id).await? else { return Ok(None) };
-            let job = find_job(conn, workspace, posting.job)
-                .await?
-                .ok_or_else(|| Fault::inconsistent("postings.job_id", id, posting.job))?;
-            let intent = find_intent(conn, posting.intent)
-                .await?
-                .ok_or_else(|| Fault::inconsistent("postings.intent_id", id, posting.intent))?;
-            Ok(Some(Publication { posting, job, intent }))
+        self.read(async |conn| {
+            let row = runs!("WHERE p.id = $1 AND p.workspace_id = $2", id.0, workspace.0)
+                .fetch_optional(&mut *conn)
+                .await?;
+            Ok(row.map(RunRow::into_run).transpose()?.and_then(|run| run.publication))
         })
         .await
     }
@@ -303,7 +344,7 @@ async fn find_intent(conn: &mut Conn, id: IntentId) -> Result<Option<Intent>, Fa
         .transpose()
 }
 
-/// Three statements, as each filter has its own index: of an account, of a state, of the workspace.
+/// Four statements, as each filter has its own index: dead letters, of an account, of a state, of the workspace.
 async fn list_jobs(
     conn: &mut Conn,
     workspace: WorkspaceId,
@@ -312,6 +353,21 @@ async fn list_jobs(
 ) -> Result<Vec<JobRow>, Fault> {
     let (at, id, limit) = page::newest(page)?;
     let state = filter.state.map(job::State::name);
+    if filter.dead_letters {
+        return Ok(jobs!(
+            "SELECT",
+            "FROM jobs WHERE workspace_id = $1 AND state = 'failed' AND discarded_at IS NULL
+               AND (account_id = $2 OR $2 IS NULL) AND (created_at, id) < ($3, $4)
+             ORDER BY created_at DESC, id DESC LIMIT $5",
+            workspace.0,
+            filter.account.map(|account| account.0),
+            at,
+            id,
+            limit
+        )
+        .fetch_all(&mut *conn)
+        .await?);
+    }
     Ok(match (filter.account, state) {
         (Some(account), state) => {
             jobs!(
@@ -415,7 +471,10 @@ async fn claim_jobs(mut tx: Tx<'_>, claim: Claim, now: Timestamp) -> Result<Vec<
     let until = Time(now + job::ACKNOWLEDGE_WITHIN);
     let rows = dialect::claim_jobs(tx.conn, claim, Time(now), until).await?;
     let mut jobs = rows.into_iter().map(JobRow::into_job).collect::<Result<Vec<_>, _>>()?;
-    jobs.sort_unstable_by_key(|job| (std::cmp::Reverse(job.priority), job.created_at, job.id));
+    jobs.sort_unstable_by_key(|job| (job.turn(), job.id));
+    let publishing: Vec<JobId> =
+        jobs.iter().filter(|job| job.kind == job::Kind::Publish).map(|job| job.id).collect();
+    let shown = dialect::show_running(tx.conn, &publishing, Time(now)).await?;
     let mut events = Vec::with_capacity(jobs.len() * 2);
     for job in &jobs {
         let subject = Subject {
@@ -432,23 +491,10 @@ async fn claim_jobs(mut tx: Tx<'_>, claim: Claim, now: Timestamp) -> Result<Vec<
             json!({ "state": job.state.name(), "kind": job.kind.name(), "attempt": job.attempt,
                     "run_lease": run_lease }),
         ));
-        if job.kind == job::Kind::Publish && show_running(tx.conn, job, now).await? {
+        if shown.contains(&job.id) {
             events.push(told(Kind::PostingChanged, json!({ "state": posting::State::Running.name() })));
         }
     }
     tx.append_events(&events, now).await?;
     Ok(jobs)
-}
-
-/// The posting of a claimed publish job is being worked on.
-async fn show_running(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<bool, Fault> {
-    let shown = sqlx::query_scalar!(
-        r#"UPDATE postings SET state = 'running', updated_at = $2, version = version + 1
-           WHERE job_id = $1 AND state = 'queued' RETURNING id AS "id!: Uuid""#,
-        job.id.0,
-        Time(now),
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    Ok(shown.is_some())
 }

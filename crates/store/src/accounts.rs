@@ -1,7 +1,7 @@
 //! Marketplace accounts.
 
 use async_trait::async_trait;
-use tradepost_domain::account::Account;
+use tradepost_domain::account::{Account, WhenAbsent};
 use tradepost_domain::id::{AccountId, AgentId, Version, WorkspaceId};
 use tradepost_domain::time::Timestamp;
 
@@ -29,6 +29,16 @@ pub trait Accounts: Send + Sync {
         workspace: WorkspaceId,
         id: AccountId,
         agent: AgentId,
+        version: Version,
+        now: Timestamp,
+    ) -> Result<Account, Error>;
+
+    /// Settles what happens to absent listings, with its event; `Stale` unless at `version`.
+    async fn set_when_absent(
+        &self,
+        workspace: WorkspaceId,
+        id: AccountId,
+        when_absent: WhenAbsent,
         version: Version,
         now: Timestamp,
     ) -> Result<Account, Error>;

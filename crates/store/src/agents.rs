@@ -63,6 +63,8 @@ pub struct Attachment {
     pub platform: String,
     /// As the agent reports.
     pub program_version: String,
+    /// The newest stream number that the agent was ever given: the new one is greater, whatever a backup has forgotten.
+    pub known_epoch: SessionEpoch,
 }
 
 /// Agents of workspaces.
@@ -85,7 +87,7 @@ pub trait Agents: Send + Sync {
     /// By name ([`crate::Cursor::Name`]).
     async fn list_agents(&self, workspace: WorkspaceId, page: PageRequest) -> Result<Slice<Agent>, Error>;
 
-    /// Counts the epoch up, records boot and controller, with its event. `Stale` when the agent is revoked or unknown.
+    /// Counts the epoch up, above the known one, records boot and controller, with its event. `Stale` when the agent is revoked or unknown.
     async fn attach_agent(&self, attachment: Attachment, now: Timestamp) -> Result<Agent, Error>;
 
     /// Records that these agents were heard of on these epochs; older epochs change nothing. Returns the agents whose

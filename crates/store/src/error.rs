@@ -13,6 +13,10 @@ pub enum Conflict {
     ItemTaken,
     /// A posting of the same listing on the same account is not settled.
     PostingOpen,
+    /// A sign-in of the account has not ended.
+    LoginOpen,
+    /// A look for the intent has not ended.
+    LookOpen,
     /// An agent with the same key exists.
     AgentKey,
     /// The user is a member of the workspace already.

@@ -18,7 +18,12 @@ mod error;
 mod events;
 mod evidence;
 mod factors;
+mod fleet;
+mod gather;
 mod listings;
+mod looks;
+#[cfg(feature = "model")]
+pub mod model;
 mod page;
 mod photos;
 mod sessions;
@@ -37,7 +42,10 @@ pub use self::error::{Conflict, Error};
 pub use self::events::Events;
 pub use self::evidence::{Evidence, EvidenceFile};
 pub use self::factors::{Factor, Factors, Sealed};
+pub use self::fleet::{Fleets, NewFleetEpoch, Owed};
+pub use self::gather::{Asked, FoundRun, Gather, Ground, Supplies};
 pub use self::listings::Listings;
+pub use self::looks::Looks;
 pub use self::page::{Cursor, PageRequest, Slice};
 pub use self::photos::Photos;
 pub use self::sessions::{
@@ -50,12 +58,15 @@ pub use self::users::{
 };
 pub use self::wake::{Hint, WakeHints};
 pub use self::work::{
-    Change, ChangeReceipt, Claim, EpochGuard, JobFilter, PostingFilter, Step, StepStatus, StoredStep, Work,
+    Change, ChangeLook, ChangeReceipt, Claim, EpochGuard, JobFilter, PostingFilter, RunSteps, Step,
+    StepStatus, StoredStep, Work,
 };
 
 /// A whole store.
 #[async_trait]
-pub trait Store: Auth + Accounts + Listings + Photos + Agents + Work + Evidence + Events + WakeHints {
+pub trait Store:
+    Auth + Accounts + Listings + Photos + Agents + Work + Gather + Looks + Fleets + Evidence + Events + WakeHints
+{
     /// Applies the migrations that are missing; refuses a database written by a newer version.
     async fn migrate(&self) -> Result<(), Error>;
 

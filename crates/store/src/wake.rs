@@ -6,8 +6,10 @@ use tradepost_domain::id::{AgentId, WorkspaceId};
 /// Something that may be worth looking at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hint {
-    /// A job of this agent became ready, or the wish to cancel one was stored.
+    /// A job of this agent became ready, or its account became free.
     Agent(AgentId),
+    /// The wish to end a run of this agent was stored.
+    Cancel(AgentId),
     /// The feed of this workspace grew.
     Feed(WorkspaceId),
     /// The agent attached elsewhere, or was revoked: its older stream must end.

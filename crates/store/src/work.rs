@@ -8,21 +8,26 @@ use tradepost_domain::id::{
     AccountId, AgentId, IntentId, JobId, ListingId, PermitId, PostingId, RunLease, SessionEpoch, WorkspaceId,
 };
 use tradepost_domain::job::{self, Job};
+use tradepost_domain::pacing::Pacing;
 use tradepost_domain::posting::{self, Posting, Publication, Receipt};
 use tradepost_domain::publish::Intent;
+use tradepost_domain::reconcile::LookRecord;
 use tradepost_domain::time::Timestamp;
 
 use crate::{Error, PageRequest, Slice};
 
 /// One atomic change of work rows: everything or nothing.
 ///
-/// Rows in `jobs`, `intents` and `postings` are written if the stored version is still theirs (it is then counted up);
+/// Rows in `pacing`, `jobs`, `intents` and `postings` are written if the stored version is still theirs (it is then counted up);
 /// any mismatch makes the whole change `Stale`. New rows are inserted; an existing id makes it `Conflict::Id`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Change {
     /// The agent's stream that asks for the change must still be its newest.
     pub guard: Option<EpochGuard>,
-    /// Changed jobs.
+    /// Changed pacing of accounts: own policy, pause, cool-down, window. The uses are not written: they follow from the
+    /// intents.
+    pub pacing: Vec<Pacing>,
+    /// Changed jobs. `Conflict::LoginOpen` and `Conflict::LookOpen` come from here and from new ones.
     pub jobs: Vec<Job>,
     /// Changed intents. `Conflict::AccountBusy` and `Conflict::ItemTaken` come from here. The baseline is written while
     /// the intent is Preparing or Prepared, and never after.
@@ -37,8 +42,23 @@ pub struct Change {
     pub new_postings: Vec<Posting>,
     /// A receipt to keep; an intent's first one is kept.
     pub receipt: Option<ChangeReceipt>,
+    /// What a look saw; a repeat of its number changes nothing.
+    pub look: Option<ChangeLook>,
     /// Told in the feed.
     pub events: Vec<NewEvent>,
+}
+
+/// A look with what it belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChangeLook {
+    /// The tenant.
+    pub workspace: WorkspaceId,
+    /// The posting.
+    pub posting: PostingId,
+    /// The intent that was looked for.
+    pub intent: IntentId,
+    /// What was seen.
+    pub look: LookRecord,
 }
 
 /// A receipt with what it belongs to.
@@ -55,7 +75,7 @@ pub struct ChangeReceipt {
 }
 
 /// The stream that must be an agent's newest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EpochGuard {
     /// The agent.
     pub agent: AgentId,
@@ -66,7 +86,8 @@ pub struct EpochGuard {
 /// Which agents to claim for, and how many jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// Agents attached to the asking controller, with their streams and free slots.
+    /// Agents attached to the asking controller, with their streams and free slots; each once, and those that shall be
+    /// served first stand first.
     pub agents: Vec<(AgentId, SessionEpoch, u32)>,
     /// At most this many jobs in all.
     pub limit: u32,
@@ -79,6 +100,8 @@ pub struct JobFilter {
     pub state: Option<job::State>,
     /// Only of this account.
     pub account: Option<AccountId>,
+    /// Only dead letters: Failed, and not put aside by a person. `state` does not matter then.
+    pub dead_letters: bool,
 }
 
 /// Which postings to list.
@@ -124,6 +147,19 @@ pub struct Step {
     pub total: u32,
 }
 
+/// Step reports of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunSteps {
+    /// The agent that works on it.
+    pub agent: AgentId,
+    /// Its job.
+    pub job: JobId,
+    /// The run.
+    pub run_lease: RunLease,
+    /// The reports.
+    pub steps: Vec<Step>,
+}
+
 /// A step report as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredStep {
@@ -143,10 +179,14 @@ pub trait Work: Send + Sync {
     async fn commit(&self, change: Change, now: Timestamp) -> Result<(), Error>;
 
     /// Claims ready jobs (Queued, `run_after` passed) for agents whose stream is still the given one: at most one
-    /// Leased or Running job per account at a time, at most the free slots per agent, priority then age first; each gets
-    /// a `run_lease` greater than any before, state Leased, and `lease_until` = now +
+    /// Leased or Running job per account at a time, at most the free slots per agent, the earliest [`job::turn`] first;
+    /// each gets a `run_lease` greater than any before, state Leased, and `lease_until` = now +
     /// [`job::ACKNOWLEDGE_WITHIN`]. The same rules as [`job::step`] with [`job::Event::Claim`]. Postings of claimed jobs
-    /// become Running. Publish jobs are passed over while their account has an Armed or Unknown intent.
+    /// become Running. Jobs of paused accounts are passed over; publish jobs also while their account has an Armed or
+    /// Unknown intent, and outside its window ([`tradepost_domain::pacing::Window`]).
+    ///
+    /// When more is ready than `limit`, each agent gets its first job before any gets its second, in the order of
+    /// [`Claim::agents`].
     ///
     /// Jobs follow their account: those of accounts bound to the agent are claimed, whatever agent they were made for, and
     /// name the claiming agent from then on. Told in the feed: `job.changed` with `state`, `kind`, `attempt`, `run_lease`,
@@ -199,6 +239,42 @@ pub trait Work: Send + Sync {
 
     /// Armed intents whose report is overdue, at most `limit`.
     async fn list_overdue_intents(&self, now: Timestamp, limit: u32) -> Result<Vec<Intent>, Error>;
+
+    /// How the pacing of an account stands, with what was used up to `now`.
+    async fn find_pacing(
+        &self,
+        workspace: WorkspaceId,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Result<Option<Pacing>, Error>;
+
+    /// Accounts whose window has ended, at most `limit`.
+    async fn list_ended_windows(
+        &self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(WorkspaceId, AccountId)>, Error>;
+
+    /// When runs of sign-ins or looks of an account began after `since`, each as often as its job was run, at most 1,000.
+    /// Of a job with several runs only the newest one's time is known; all of them count as of then.
+    async fn list_run_starts(
+        &self,
+        account: AccountId,
+        kind: job::Kind,
+        since: Timestamp,
+    ) -> Result<Vec<Timestamp>, Error>;
+
+    /// How many ready jobs of the account go before `job` by their turn; counted up to 1,000.
+    async fn count_ahead(&self, job: &Job, now: Timestamp) -> Result<u32, Error>;
+
+    /// The job of an account that is Leased or Running.
+    async fn find_account_run(&self, account: AccountId) -> Result<Option<Job>, Error>;
+
+    /// The sign-in of an account that has not ended.
+    async fn find_open_login(&self, account: AccountId) -> Result<Option<Job>, Error>;
+
+    /// The look for an intent that has not ended.
+    async fn find_open_look(&self, intent: IntentId) -> Result<Option<Job>, Error>;
 
     /// The time when the next Queued job of one of `agents` becomes ready, if any is waiting for its time.
     async fn next_run_after(&self, agents: &[AgentId], now: Timestamp) -> Result<Option<Timestamp>, Error>;

@@ -98,6 +98,24 @@ impl TestDatabase {
         Ok(Self { url, home: Home::Postgres(server) })
     }
 
+    /// A copy of the database as it is now, as a backup would hold it. Nobody may have it open.
+    pub async fn copy(&self) -> Result<Self> {
+        match (&self.home, self.path()) {
+            (Home::Postgres(server), _) => {
+                let fresh = Server::find(Durability::Relaxed).await?;
+                let like = format!("template {}", server.database);
+                let copy = Server { admin_url: server.admin_url.clone(), database: fresh.database };
+                Self::create(copy, &like).await
+            }
+            (Home::Sqlite(_), from) => {
+                let copy = Self::sqlite()?;
+                let (from, to) = (from.context("a file")?, copy.path().context("a file")?);
+                std::fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+                Ok(copy)
+            }
+        }
+    }
+
     /// What `--database` takes: `sqlite:/…/test.db` or `postgres://…`.
     pub fn url(&self) -> &str {
         &self.url

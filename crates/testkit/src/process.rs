@@ -68,10 +68,13 @@ impl Spawned {
         Self::start_in(name, command, Logs { directory: path, _temporary: Some(directory) })
     }
 
-    /// Starts `command` with its output in `directory`, as `<name>.out` and `<name>.err`, where it stays.
+    /// Starts `command` with its output in `directory`, as `<name>.out` and `<name>.err`, where it stays. The output of
+    /// an earlier start of that name is kept as `<name>.1.out` and so on.
     pub fn start_with_logs(name: &str, command: Command, directory: &Path) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
-        Self::start_in(name, command, Logs { directory: directory.to_owned(), _temporary: None })
+        let logs = Logs { directory: directory.to_owned(), _temporary: None };
+        logs.put_aside(name)?;
+        Self::start_in(name, command, logs)
     }
 
     fn start_in(name: &str, mut command: Command, logs: Logs) -> Result<Self> {
@@ -191,6 +194,20 @@ impl Drop for Spawned {
 // === impl Logs ===
 
 impl Logs {
+    /// Makes room for another start of the same name.
+    fn put_aside(&self, name: &str) -> Result<()> {
+        for stream in [Stream::Out, Stream::Err] {
+            let path = self.path(name, stream);
+            if path.exists() {
+                let free = (1..)
+                    .map(|number| self.path(&format!("{name}.{number}"), stream))
+                    .find(|path| !path.exists());
+                std::fs::rename(&path, free.context("no free name")?)?;
+            }
+        }
+        Ok(())
+    }
+
     fn path(&self, name: &str, stream: Stream) -> PathBuf {
         let extension = match stream {
             Stream::Out => "out",

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use tradepost_e2e::processes::{chrome_of, leftovers};
 use tradepost_e2e::sites::{Kind, Site};
 use tradepost_e2e::system::{Agent, Controller, System};
 use tradepost_testkit::process::{Signal, signal};
@@ -48,7 +49,7 @@ impl Stage {
                 self.system.restart_agent(&mut self.agent).await
             }
             Victim::Chrome => {
-                signal(chrome_of(&self.agent).context("the agent runs no Chrome")?, Signal::Kill)
+                signal(chrome_of(&self.agent.data).context("the agent runs no Chrome")?, Signal::Kill)
             }
         }
     }
@@ -56,31 +57,6 @@ impl Stage {
     async fn submissions(&self) -> Result<usize> {
         Ok(self.site.items().await?.len())
     }
-}
-
-/// The main process of the Chrome that works in one of the agent's profiles.
-fn chrome_of(agent: &Agent) -> Option<u32> {
-    let profile = format!("--user-data-dir={}", agent.data.display());
-    std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse::<u32>().ok()?;
-        let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-        let line = String::from_utf8_lossy(&line);
-        (line.contains(&profile) && !line.contains("--type=") && !line.contains("chromedriver"))
-            .then_some(pid)
-    })
-}
-
-fn leftovers(agent: &Agent) -> usize {
-    let data = agent.data.display().to_string();
-    let Ok(entries) = std::fs::read_dir("/proc") else { return 0 };
-    entries
-        .flatten()
-        .filter(|entry| {
-            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let line = String::from_utf8_lossy(&line);
-            line.contains(&data) && line.contains("chrom")
-        })
-        .count()
 }
 
 async fn dies_while_preparing(victim: Victim) -> Result<()> {
@@ -173,12 +149,12 @@ async fn nothing_is_left_of_a_killed_agents_chrome() -> Result<()> {
     stage.site.fault(json!({"latency_ms": 1500})).await?;
     let posting = stage.system.post(&stage.listing, &stage.account).await?;
     stage.system.wait_for_step(&posting, "prepare", "", "").await?;
-    assert!(leftovers(&stage.agent) > 0, "no Chrome was seen");
+    assert!(!leftovers(&stage.agent.data).is_empty(), "no Chrome was seen");
     stage.agent.process.kill()?;
     wait::until("Chrome and its driver to end", std::time::Duration::from_secs(5), || async {
-        match leftovers(&stage.agent) {
-            0 => Ok(()),
-            left => Err(format!("{left} processes")),
+        match leftovers(&stage.agent.data) {
+            left if left.is_empty() => Ok(()),
+            left => Err(format!("{left:?}")),
         }
     })
     .await

@@ -99,7 +99,8 @@ async fn people_register_share_a_workspace_and_leave_nothing_behind() -> Result<
     ada_cli.text(&["tokens", "revoke", &id]).await?;
 
     let reset = operator.text(&["users", "reset-password", "eve@example.com"]).await?;
-    let set = eve.with_password(&["password", "reset", reset.trim()], "another horse battery staple\n").await?;
+    let set =
+        eve.with_password(&["password", "reset", reset.trim()], "another horse battery staple\n").await?;
     ensure!(set.code == 0, "{set:?}");
     let refused = eve.with_password(&["login", "--email", "eve@example.com"], PASSWORD).await?;
     ensure!(refused.code == 4 && refused.stderr.contains("is wrong"), "{refused:?}");

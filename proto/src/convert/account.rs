@@ -1,6 +1,6 @@
 //! Accounts.
 
-use tradepost_domain::account::{Account, NewAccount, Site};
+use tradepost_domain::account::{Account, NewAccount, Site, WhenAbsent};
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::AccountId;
 use tradepost_domain::money::Currency;
@@ -37,6 +37,7 @@ impl From<Account> for v1::Account {
             sign_in_name,
             currency,
             agent,
+            when_absent,
             created_at,
             version,
         } = account;
@@ -50,6 +51,7 @@ impl From<Account> for v1::Account {
             agent_id: text(agent),
             created_at: Some(time::to_wire(created_at)),
             etag: etag(version),
+            auto_republish: when_absent == WhenAbsent::PostAgain,
         }
     }
 }
@@ -92,6 +94,7 @@ impl From<Account> for v1::SiteAccount {
             sign_in_name,
             currency,
             agent: _,
+            when_absent: _,
             created_at: _,
             version: _,
         } = account;
@@ -148,6 +151,7 @@ mod tests {
             sign_in_name: None,
             currency: "EUR".parse().expect("known"),
             agent: Some(AgentId(Uuid::from_u128(3))),
+            when_absent: WhenAbsent::Ask,
             created_at: Timestamp::EPOCH,
             version: Version(4),
         };

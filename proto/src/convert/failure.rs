@@ -7,8 +7,9 @@ use crate::v1;
 
 impl From<Failure> for v1::Failure {
     fn from(failure: Failure) -> Self {
-        let Failure { class, step, field, message } = failure;
-        Self { class: class.name().to_owned(), step, field: field.unwrap_or_default(), message }
+        let Failure { class, step, field, message, until } = failure;
+        let until = until.map(String::from).unwrap_or_default();
+        Self { class: class.name().to_owned(), step, field: field.unwrap_or_default(), message, until }
     }
 }
 
@@ -17,7 +18,7 @@ impl TryFrom<v1::Failure> for Failure {
 
     /// Texts are cut to what a person reads: 200 characters of step, 100 of field, 2,000 of message.
     fn try_from(message: v1::Failure) -> Result<Self, Violations> {
-        let v1::Failure { class, step, field, message } = message;
+        let v1::Failure { class, step, field, message, until } = message;
         let mut violations = Violations::new();
         let known = FailureClass::from_name(&class);
         if known.is_none() {
@@ -29,6 +30,8 @@ impl TryFrom<v1::Failure> for Failure {
                 step: cut(&step, 200),
                 field: Some(cut(&field, 100)).filter(|name| !name.is_empty()),
                 message: cut(&message, 2_000),
+                // Read from a page: what is no date is left out.
+                until: until.parse().ok(),
             })
         })
     }
@@ -46,7 +49,9 @@ mod tests {
     fn failures_round_trip_and_unknown_classes_are_refused() {
         for class in FailureClass::ALL {
             let failure = Failure::new(class, "prepare.price", "words").in_field("price");
-            assert_eq!(Failure::try_from(v1::Failure::from(failure.clone())), Ok(failure));
+            assert_eq!(Failure::try_from(v1::Failure::from(failure.clone())), Ok(failure.clone()));
+            let dated = failure.until("2026-03-05T14:30".parse().ok());
+            assert_eq!(Failure::try_from(v1::Failure::from(dated.clone())), Ok(dated));
         }
         assert!(Failure::try_from(v1::Failure { class: "odd".into(), ..Default::default() }).is_err());
     }

@@ -35,6 +35,7 @@ impl From<Job> for v1::Job {
             run_after,
             cancel_requested,
             failure,
+            discarded_at,
             trace_context: _,
             created_at,
             updated_at,
@@ -55,6 +56,7 @@ impl From<Job> for v1::Job {
             failure: failure.map(Into::into),
             created_at: Some(time::to_wire(created_at)),
             updated_at: Some(time::to_wire(updated_at)),
+            discarded_at: discarded_at.map(time::to_wire),
         }
     }
 }

@@ -11,9 +11,11 @@ pub mod failure;
 pub mod job;
 pub mod listing;
 pub mod money;
+pub mod pacing;
 pub mod photo;
 pub mod posting;
 pub mod reconcile;
+pub mod recount;
 pub mod time;
 
 use std::str::FromStr;

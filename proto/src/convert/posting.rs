@@ -2,7 +2,9 @@
 
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::{AgentId, ContentHash};
-use tradepost_domain::posting::{EvidenceRef, FieldCheck, Posting, Receipt, State};
+use tradepost_domain::posting::{
+    EvidenceRef, FieldCheck, Posting, Receipt, Resolution, State, Trail, Witness,
+};
 use tradepost_domain::publish::PublishedItem;
 
 use super::{paired, time};
@@ -88,20 +90,46 @@ impl From<EvidenceRef> for v1::EvidenceRef {
 
 impl From<Receipt> for v1::Receipt {
     fn from(receipt: Receipt) -> Self {
-        let Receipt { item, baseline_count, read_back, evidence, recipe, agent, prepare_ms, confirm_ms } =
-            receipt;
+        let Receipt {
+            item,
+            baseline_count,
+            read_back,
+            evidence,
+            recipe,
+            agent,
+            prepare_ms,
+            confirm_ms,
+            trail: Trail { witness, new_items, count_after, permit_ms, resolution },
+        } = receipt;
         Self {
             item: Some(item.into()),
-            baseline_count: u32::try_from(baseline_count).unwrap_or(u32::MAX),
+            baseline_count: number(baseline_count),
             read_back: read_back.into_iter().map(Into::into).collect(),
             evidence: evidence.into_iter().map(Into::into).collect(),
             recipe,
             agent_id: agent.to_string(),
             prepare_ms,
             confirm_ms,
+            witness: witness.name().to_owned(),
+            new_item_ids: new_items,
+            count_after: count_after.map(number),
+            permit_ms,
+            resolution: resolution.map(|Resolution { by, at, looks, question }| v1::Resolution {
+                by,
+                at: Some(time::to_wire(at)),
+                looks,
+                question,
+            }),
         }
     }
 }
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Most new listings that a receipt names.
+const NEW_MAX: usize = 50;
 
 /// A receipt as `agent` reports it: who posted is known from its certificate, so the message's `agent_id` is not read.
 pub fn receipt_of(agent: AgentId, message: v1::Receipt) -> Result<Receipt, Violations> {
@@ -114,6 +142,12 @@ pub fn receipt_of(agent: AgentId, message: v1::Receipt) -> Result<Receipt, Viola
         agent_id: _,
         prepare_ms,
         confirm_ms,
+        // Who saw it is known from the call, and a person's word never comes from an agent.
+        witness: _,
+        new_item_ids,
+        count_after,
+        permit_ms,
+        resolution: _,
     } = message;
     let mut violations = Violations::new();
     let item = match item.map(PublishedItem::try_from) {
@@ -130,11 +164,10 @@ pub fn receipt_of(agent: AgentId, message: v1::Receipt) -> Result<Receipt, Viola
     if read_back.len() > 100 || evidence.len() > 100 {
         violations.push("receipt", "has more than 100 fields or evidence files");
     }
-    let mut named = Vec::with_capacity(evidence.len().min(100));
-    for (n, v1::EvidenceRef { name, sha256 }) in evidence.into_iter().enumerate() {
-        violations.check(&format!("receipt.evidence[{n}].sha256"), sha256.parse::<ContentHash>());
-        named.push(EvidenceRef { name, sha256 });
+    if new_item_ids.len() > NEW_MAX || new_item_ids.iter().any(|id| id.chars().count() > 200) {
+        violations.push("receipt.new_item_ids", "are more than 50, or longer than 200 characters");
     }
+    let named = evidence_of(&mut violations, "receipt.evidence", evidence);
     let recipe = violations.text("receipt.recipe", &recipe, 0, 200);
     violations.into_result(|| {
         Some(Receipt {
@@ -146,8 +179,29 @@ pub fn receipt_of(agent: AgentId, message: v1::Receipt) -> Result<Receipt, Viola
             agent,
             prepare_ms,
             confirm_ms,
+            trail: Trail {
+                witness: Witness::Run,
+                new_items: new_item_ids,
+                count_after: count_after.and_then(|count| usize::try_from(count).ok()),
+                permit_ms,
+                resolution: None,
+            },
         })
     })
+}
+
+/// Evidence files as an agent names them.
+pub(super) fn evidence_of(
+    violations: &mut Violations,
+    field: &str,
+    evidence: Vec<v1::EvidenceRef>,
+) -> Vec<EvidenceRef> {
+    let mut named = Vec::with_capacity(evidence.len().min(100));
+    for (n, v1::EvidenceRef { name, sha256 }) in evidence.into_iter().enumerate() {
+        violations.check(&format!("{field}[{n}].sha256"), sha256.parse::<ContentHash>());
+        named.push(EvidenceRef { name, sha256 });
+    }
+    named
 }
 
 #[cfg(test)]
@@ -179,6 +233,12 @@ mod tests {
             agent: AgentId(Uuid::from_u128(5)),
             prepare_ms: 10,
             confirm_ms: 20,
+            trail: Trail {
+                new_items: vec!["7".into()],
+                count_after: Some(4),
+                permit_ms: 9,
+                ..Trail::default()
+            },
         }
     }
 

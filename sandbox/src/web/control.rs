@@ -54,16 +54,32 @@ fn standing(item: &Item, visible: bool) -> Value {
 
 /// The faults and variants in force.
 pub(crate) async fn state(State(site): State<Arc<Site>>) -> Json<Value> {
-    Json(json!(site.world().control))
+    Json(standing_orders(&site))
+}
+
+/// Faults, variants, and what is held.
+fn standing_orders(site: &Site) -> Value {
+    let mut orders = json!(site.world().control);
+    let held = json!(site.holds.standing());
+    if let (Some(orders), Value::Object(held)) = (orders.as_object_mut(), held) {
+        orders.extend(held);
+    }
+    orders
 }
 
 /// Changes faults and variants, or what stands on the site.
 pub(crate) async fn instruct(State(site): State<Arc<Site>>, body: Bytes) -> Result<Json<Value>, Failure> {
     let bad = |message: String| Failure::new(StatusCode::BAD_REQUEST, message);
     let instruction: Instruction = serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?;
+    change(&site, &instruction)?;
+    Ok(Json(standing_orders(&site)))
+}
+
+fn change(site: &Site, instruction: &Instruction) -> Result<(), Failure> {
     let mut world = site.world();
     let accounts = world.accounts().to_vec();
-    world.control.apply(&instruction, &accounts).map_err(bad)?;
+    let bad = |message: String| Failure::new(StatusCode::BAD_REQUEST, message);
+    world.control.apply(instruction, &accounts).map_err(bad)?;
     let account = instruction.account.as_deref();
     if instruction.release_reviews {
         world.release_reviews(account, site.now())?;
@@ -73,11 +89,17 @@ pub(crate) async fn instruct(State(site): State<Arc<Site>>, body: Bytes) -> Resu
     }
     if let Some(seed) = &instruction.seed {
         let of = |known: &&Account| account.is_none_or(|wanted| wanted == known.email);
-        for item in accounts.iter().find(of).map_or_else(Vec::new, |owner| older(&site, owner, seed)) {
+        for item in accounts.iter().find(of).map_or_else(Vec::new, |owner| older(site, owner, seed)) {
             world.seed(item)?;
         }
     }
-    Ok(Json(json!(world.control)))
+    if instruction.release {
+        site.holds.release();
+    }
+    if let Some(hold) = &instruction.hold {
+        site.holds.ask(hold.clone());
+    }
+    Ok(())
 }
 
 /// Items to seed, the oldest first.

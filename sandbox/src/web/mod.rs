@@ -18,11 +18,16 @@ use serde_json::json;
 use tradepost_domain::time::Timestamp;
 use tradepost_runtime::clock::SharedClock;
 use tradepost_runtime::ids::Ids;
+use tradepost_runtime::tasks::Tasks;
 
 use crate::assets::Assets;
+use crate::hold::{Holds, When};
 use crate::ledger;
 use crate::photos::{MAX_BYTES, PhotoStore};
 use crate::world::World;
+
+/// Longest request.
+const BODY_MAX: usize = MAX_BYTES + 64 * 1024;
 
 /// What every handler has.
 #[derive(Debug)]
@@ -33,6 +38,9 @@ pub(crate) struct Site {
     pub(crate) clock: SharedClock,
     pub(crate) ids: Ids,
     pub(crate) assets: Assets,
+    pub(crate) holds: Holds,
+    /// Held requests, which outlive their connections.
+    pub(crate) tasks: Tasks,
 }
 
 /// Why a request was not carried out.
@@ -54,10 +62,37 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/__ledger__", get(control::ledger))
         .route("/__control__", get(control::state).post(control::instruct))
         .fallback(pages::missing)
-        .layer(DefaultBodyLimit::max(MAX_BYTES + 64 * 1024))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn_with_state(site.clone(), hold))
         .layer(middleware::from_fn(guard))
         .layer(tower_http::trace::TraceLayer::new_for_http())
         .with_state(site)
+}
+
+/// Holds the request that was asked to be held.
+async fn hold(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+    let Some(when) = site.holds.take(request.method().as_str(), request.uri().path()) else {
+        return next.run(request).await;
+    };
+    let (head, body) = request.into_parts();
+    // The whole of it, so that it can be carried out without its connection.
+    let Ok(body) = axum::body::to_bytes(body, BODY_MAX).await else {
+        site.holds.release();
+        return Failure::new(StatusCode::BAD_REQUEST, "the request was cut off").into_response();
+    };
+    let request = Request::from_parts(head, body.into());
+    let held = Arc::clone(&site);
+    let carried_out = site.tasks.spawn("held-request", async move {
+        if when == When::Before {
+            held.holds.released().await;
+        }
+        let response = next.run(request).await;
+        if when == When::After {
+            held.holds.released().await;
+        }
+        response
+    });
+    carried_out.await.unwrap_or_else(|error| Failure::internal(&error).into_response())
 }
 
 /// Refuses requests addressed to another name, and sets what every answer carries.

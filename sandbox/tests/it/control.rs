@@ -81,3 +81,59 @@ async fn variant_changes_what_the_composer_is_given() {
     assert!(page().await.contains("GBP"));
     site.stop().await;
 }
+
+/// The answer of `GET /__control__` once its member `holding` is set.
+async fn holding(site: &Site) -> Value {
+    tradepost_testkit::wait::until("a request to be held", std::time::Duration::from_secs(20), || async {
+        let standing = site.control(json!({})).await;
+        if standing["holding"].is_null() { Err(standing.to_string()) } else { Ok(standing) }
+    })
+    .await
+    .expect("held")
+}
+
+#[tokio::test]
+async fn held_request_waits_and_is_carried_out_without_its_connection() {
+    let data = tempfile::tempdir().expect("folder");
+    let site = Site::start(data.path()).await;
+    let seller = site.seller(1).await;
+    let submissions = async || site.ledger().await["submissions"].as_array().map_or(0, Vec::len);
+
+    let (first, second) = (seller.form("first").await, seller.form("second").await);
+
+    // Done, and not answered.
+    site.control(json!({ "hold": { "path": "/api/publish", "when": "after" } })).await;
+    let answered = async {
+        let answered = seller.post("api/publish", &first).await;
+        assert_eq!(answered.status(), StatusCode::OK);
+    };
+    let released = async {
+        assert_eq!(holding(&site).await["holding"]["path"], "/api/publish");
+        assert_eq!(submissions().await, 1);
+        let after = site.control(json!({ "release": true })).await;
+        assert!(after["holding"].is_null() && after["hold"].is_null(), "{after}");
+    };
+    tokio::join!(answered, released);
+
+    // Heard, and not done; then its sender goes away, and it is done nevertheless.
+    site.control(json!({ "hold": { "path": "/api/publish", "when": "before" } })).await;
+    tokio::select! {
+        _ = seller.post("api/publish", &second) => panic!("answered while held"),
+        _ = holding(&site) => {}
+    }
+    assert_eq!(submissions().await, 1);
+    site.control(json!({ "release": true })).await;
+    tradepost_testkit::wait::until(
+        "the held request to be carried out",
+        std::time::Duration::from_secs(20),
+        || async {
+            match submissions().await {
+                2 => Ok(()),
+                count => Err(format!("{count} submissions")),
+            }
+        },
+    )
+    .await
+    .expect("carried out");
+    site.stop().await;
+}

@@ -27,6 +27,23 @@ impl v1::posting_service_server::PostingService for Fake {
         Ok(Response::new(v1::CreatePostingResponse { posting: Some(self.posting()) }))
     }
 
+    async fn batch_create_postings(
+        &self,
+        request: Request<v1::BatchCreatePostingsRequest>,
+    ) -> Answer<v1::BatchCreatePostingsResponse> {
+        self.check(&request)?;
+        let requests = request.into_inner().requests;
+        let postings = requests
+            .into_iter()
+            .map(|one| v1::Posting {
+                listing_id: one.listing_id,
+                account_id: one.account_id,
+                ..self.posting()
+            })
+            .collect();
+        Ok(Response::new(v1::BatchCreatePostingsResponse { postings }))
+    }
+
     async fn get_posting(&self, request: Request<v1::GetPostingRequest>) -> Answer<v1::GetPostingResponse> {
         self.check(&request)?;
         Ok(Response::new(v1::GetPostingResponse { posting: Some(self.posting()) }))
@@ -54,11 +71,65 @@ impl v1::posting_service_server::PostingService for Fake {
         Err(unscripted())
     }
 
+    async fn prioritize_posting(
+        &self,
+        request: Request<v1::PrioritizePostingRequest>,
+    ) -> Answer<v1::PrioritizePostingResponse> {
+        self.script().asked.push(format!("priority {}", request.into_inner().priority));
+        Ok(Response::new(v1::PrioritizePostingResponse { posting: Some(self.posting()) }))
+    }
+
+    async fn get_wait(&self, request: Request<v1::GetWaitRequest>) -> Answer<v1::GetWaitResponse> {
+        self.check(&request)?;
+        let queued = self.script().posting_state == i32::from(v1::PostingState::Queued);
+        let waiting_for = if queued { "the agent \"pc\" to come online" } else { "" }.to_owned();
+        let reason = if queued { "agent_offline" } else { "" }.to_owned();
+        let posting = Some(v1::Posting { waiting_for, ..self.posting() });
+        let time_zone = "Europe/Madrid".to_owned();
+        Ok(Response::new(v1::GetWaitResponse {
+            posting,
+            reason,
+            until: None,
+            time_zone,
+            priority: 0,
+            ahead: 2,
+        }))
+    }
+
     async fn resolve_posting(
         &self,
         _: Request<v1::ResolvePostingRequest>,
     ) -> Answer<v1::ResolvePostingResponse> {
         Err(unscripted())
+    }
+
+    async fn request_look(
+        &self,
+        request: Request<v1::RequestLookRequest>,
+    ) -> Answer<v1::RequestLookResponse> {
+        self.check(&request)?;
+        Ok(Response::new(v1::RequestLookResponse { posting: Some(self.posting()) }))
+    }
+
+    async fn list_looks(&self, request: Request<v1::ListLooksRequest>) -> Answer<v1::ListLooksResponse> {
+        self.check(&request)?;
+        let look = v1::Look {
+            seq: 1,
+            generation: 1,
+            job_id: JOB.to_owned(),
+            at: None,
+            whole: true,
+            total: 4,
+            before: 3,
+            known_seen: 3,
+            new_items: vec![v1::NewItem {
+                item_id: "4711".to_owned(),
+                url: "https://sandbox.example/item/4711".to_owned(),
+                matches: false,
+            }],
+            verdict: "one new listing appeared, but its price is not this posting's".to_owned(),
+        };
+        Ok(Response::new(v1::ListLooksResponse { looks: vec![look] }))
     }
 
     async fn get_receipt(&self, _: Request<v1::GetReceiptRequest>) -> Answer<v1::GetReceiptResponse> {
@@ -88,6 +159,21 @@ impl v1::posting_service_server::PostingService for Fake {
             agent_id: String::new(),
             prepare_ms: if found_by.is_empty() { 1_800 } else { 0 },
             confirm_ms: if found_by.is_empty() { 420 } else { 0 },
+            witness: match found_by.as_str() {
+                "" => "run",
+                "person" => "person",
+                _ => "look",
+            }
+            .to_owned(),
+            new_item_ids: vec!["4711".to_owned()],
+            count_after: Some(4),
+            permit_ms: if found_by.is_empty() { 12 } else { 0 },
+            resolution: (found_by == "person").then(|| v1::Resolution {
+                by: "ada@example.com".to_owned(),
+                at: None,
+                looks: 2,
+                question: "the reply was lost".to_owned(),
+            }),
         };
         Ok(Response::new(v1::GetReceiptResponse { receipt: Some(receipt) }))
     }
@@ -108,8 +194,45 @@ impl v1::job_service_server::JobService for Fake {
         Ok(Response::new(v1::GetJobResponse { job: Some(job) }))
     }
 
-    async fn list_jobs(&self, _: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
+    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
+        self.check(&request)?;
+        if !request.into_inner().dead_letters {
+            return Err(unscripted());
+        }
+        let failure = self.script().failure.clone();
+        let (kind, state) = (v1::JobKind::Publish.into(), v1::JobState::Failed.into());
+        let job = v1::Job { id: JOB.to_owned(), kind, state, attempt: 8, failure, ..v1::Job::default() };
+        Ok(Response::new(v1::ListJobsResponse { jobs: vec![job], next_page_token: String::new() }))
+    }
+
+    async fn retry_job(&self, request: Request<v1::RetryJobRequest>) -> Answer<v1::RetryJobResponse> {
+        self.script().asked.push(format!("retry {}", request.into_inner().id));
+        let (kind, state) = (v1::JobKind::Publish.into(), v1::JobState::Queued.into());
+        let job = v1::Job { id: JOB.to_owned(), kind, state, ..v1::Job::default() };
+        Ok(Response::new(v1::RetryJobResponse { job: Some(job) }))
+    }
+
+    async fn discard_job(&self, _: Request<v1::DiscardJobRequest>) -> Answer<v1::DiscardJobResponse> {
         Err(unscripted())
+    }
+
+    async fn treat_dead_letters(
+        &self,
+        request: Request<v1::TreatDeadLettersRequest>,
+    ) -> Answer<v1::TreatDeadLettersResponse> {
+        self.check(&request)?;
+        let asked = request.into_inner();
+        let remedy = asked.remedy().as_str_name().replace("DEAD_LETTER_REMEDY_", "");
+        self.script().asked.push(format!("{remedy} {:?} {:?}", asked.kind(), asked.failure_class));
+        let done = u32::from(remedy != "COUNT");
+        // Two pages, to see that both are treated.
+        let next_page_token = if asked.page_token.is_empty() { "next" } else { "" }.to_owned();
+        let message = "this look is not needed any more".to_owned();
+        let refused = match (done, next_page_token.as_str()) {
+            (1, "") => vec![v1::RefusedJob { job_id: JOB.to_owned(), message }],
+            _ => Vec::new(),
+        };
+        Ok(Response::new(v1::TreatDeadLettersResponse { matched: 2, done, refused, next_page_token }))
     }
 
     async fn list_steps(&self, request: Request<v1::ListStepsRequest>) -> Answer<v1::ListStepsResponse> {

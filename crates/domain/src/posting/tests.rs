@@ -9,7 +9,7 @@ use super::*;
 use crate::id::{PermitId, RunLease, SessionEpoch};
 use crate::publish::{Looks, baseline_hash};
 
-fn publication() -> Publication {
+pub(super) fn publication() -> Publication {
     let id = Uuid::from_u128;
     let now = Timestamp::EPOCH;
     let (workspace, account, posting) = (WorkspaceId(id(1)), AccountId(id(2)), PostingId(id(3)));
@@ -46,6 +46,7 @@ fn publication() -> Publication {
             run_after: now,
             cancel_requested: false,
             failure: None,
+            discarded_at: None,
             trace_context: None,
             created_at: now,
             updated_at: now,
@@ -150,6 +151,20 @@ fn a_parked_run_goes_on_when_its_agent_is_back_with_it() {
     assert!(after(&wished, job::Event::Acknowledge(lease), 70).is_err(), "nobody wishes it any more");
 }
 
+#[test]
+fn an_open_question_is_answered_and_not_cancelled_away() {
+    for state in [publish::State::Duplicate, publish::State::NeedsHuman] {
+        let start = publication();
+        let asked = Publication {
+            intent: publish::Intent { state, ..start.intent.clone() },
+            job: job::Job { state: job::State::NeedsHuman, ..start.job.clone() },
+            posting: Posting { state: State::NeedsHuman, ..start.posting.clone() },
+        };
+        let cancelled = after(&asked, job::Event::RequestCancel, 1);
+        assert_eq!(cancelled, Err(Rejected::Unresolved), "the listing may be on the site");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -193,4 +208,37 @@ proptest! {
             current = next;
         }
     }
+}
+
+#[test]
+fn an_agent_that_was_away_too_long_still_learns_which_permit_it_never_used() {
+    let fresh = IntentId(Uuid::from_u128(99));
+    let mut current = publication();
+    let mut now = Timestamp::EPOCH;
+    let mut next = |event: Event, seconds: u64| {
+        now = now + Duration::from_secs(seconds);
+        let stepped = step(&current, event, fresh, now).expect("allowed");
+        current = stepped.0;
+        current.clone()
+    };
+    let lease = RunLease(1);
+    next(Event::Job(job::Event::Claim { run_lease: lease }), 1);
+    next(Event::Job(job::Event::Acknowledge(lease)), 1);
+    let prepared =
+        publish::Event::Prepared { run_lease: lease, baseline: vec!["a".into()], fingerprint: "f".into() };
+    next(Event::Intent(prepared), 1);
+    // The permit is given, and the answer is lost together with the agent.
+    let armed = next(arm(1, 1), 1);
+    let away = next(Event::Job(job::Event::LeaseExpired), 40);
+    assert_eq!((away.job.state, away.intent.state), (job::State::Uncertain, publish::State::Armed));
+    let told = next(arm(1, 1), 1);
+    assert_eq!(told.intent.permit, armed.intent.permit);
+    next(Event::Intent(publish::Event::ReportOverdue), 60);
+    let told = next(arm(1, 1), 1);
+    assert_eq!((told.intent.state, &told.intent.permit), (publish::State::Unknown, &armed.intent.permit));
+    // Its journal proves that no click was sent: the job goes on with a fresh intent.
+    let permit = told.intent.permit.as_ref().expect("held").id;
+    let proven = publish::Event::NotClicked { permit, reason: "never used".into() };
+    let after = next(Event::Intent(proven), 1);
+    assert_eq!((after.job.state, after.posting.generation), (job::State::Queued, 2));
 }

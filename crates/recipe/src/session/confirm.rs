@@ -6,12 +6,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tradepost_domain::failure::{Failure, FailureClass};
 
+use super::failure::until_said;
 use super::scan::capture;
 use super::{Confirmation, FieldCheck, Phase, ReadBack, Session, path_of, photos};
 use crate::locate::Condition;
 use crate::normal::{self, Compare};
 use crate::page::{Column, Extraction, PageError, Sighting};
-use crate::schema::{Confirm, Job, Proof, Published};
+use crate::schema::{Confirm, Fence, Job, Proof, Published};
 
 /// How long the published page may take.
 const PAGE_DEADLINE: Duration = Duration::from_secs(20);
@@ -102,7 +103,10 @@ impl Session {
                 interruption.class,
                 FailureClass::LimitReached | FailureClass::TemporarilyBlocked | FailureClass::ListingRejected
             );
-            let failure = Failure::new(interruption.class, ANSWER, interruption.message.clone());
+            let failure = until_said(
+                Failure::new(interruption.class, ANSWER, interruption.message.clone()),
+                &seen.text,
+            );
             return Answer::Look { why: interruption.message.clone(), limit: refusal.then_some(failure) };
         }
         // The click has only just led here: the list need not be loaded again.
@@ -132,15 +136,34 @@ impl Session {
         Answer::Published { item_id, url, strategy: proof.strategy.clone() }
     }
 
-    /// Still at the form: its complaints are a definite refusal; without any, the own items have to tell.
+    /// Still at the form: its complaints are a definite refusal. A limit text there refuses too, unless the own items show
+    /// that this click was the last one within the limit. Without either, the own items have to tell.
     async fn complained_or_look(&self, why: String) -> Answer {
         let fence = self.recipe(Job::Publish).ok().and_then(|recipe| recipe.body.fence.clone());
         let also = fence.as_ref().and_then(|fence| fence.errors.as_ref());
         let errors = self.form_errors(ANSWER, also).await;
-        match self.complaint(ANSWER, &errors) {
-            Some(failure) => Answer::Rejected(failure),
-            None => Answer::Look { why, limit: None },
+        if let Some(failure) = self.complaint(ANSWER, &errors) {
+            return Answer::Rejected(failure);
         }
+        let limit = match &fence {
+            Some(fence) => self.blocked(ANSWER, fence).await,
+            None => None,
+        };
+        let why = limit.as_ref().map_or(why, |limit| limit.message.clone());
+        Answer::Look { why, limit }
+    }
+
+    /// What the form shows that forbids publishing, e.g. a limit text; nothing when it cannot be asked.
+    async fn blocked(&self, step: &str, fence: &Fence) -> Option<Failure> {
+        let visible = fence.blocked.iter().filter_map(|condition| condition.visible.as_ref());
+        let targets: Vec<_> =
+            visible.filter_map(|target| self.resolve_target(step, None, target).ok()).collect();
+        if targets.is_empty() {
+            return None;
+        }
+        let shown = self.page.read(&targets).await.ok()?.into_iter().flatten().next()?;
+        let message = format!("{} says: {}", self.site.pack.title, normal::line(&shown.value));
+        Some(Failure::new(FailureClass::LimitReached, step, message))
     }
 
     /// The last strategy: which own item is new, and is it this listing.

@@ -1,11 +1,13 @@
 //! From what the page answers to a failure that a seller can act on.
 
 use tradepost_domain::failure::{Failure, FailureClass};
+use tradepost_domain::pacing::CoolDown;
 
 use super::Session;
 use crate::locate::{Condition, Target, TextMatch};
 use crate::page::{FormError, PageError};
 use crate::template::Unset;
+use crate::until::until;
 
 impl Session {
     /// The failure for a page's answer in `step`.
@@ -41,7 +43,10 @@ impl Session {
 
     fn interrupted(&self, step: &str, index: usize, text: &str) -> Failure {
         match self.site.pack.interruptions.get(index) {
-            Some(interruption) => Failure::new(interruption.class, step, interruption.message.clone()),
+            Some(interruption) => {
+                let failure = Failure::new(interruption.class, step, interruption.message.clone());
+                until_said(failure, text)
+            }
             None => {
                 Failure::new(FailureClass::PageUnknown, step, format!("the page was interrupted: {text}"))
             }
@@ -96,6 +101,11 @@ impl Session {
     pub(super) fn resolve_condition(&self, step: &str, condition: &Condition) -> Result<Condition, Failure> {
         condition.resolve(&self.values).map_err(|missing| unset(step, None, &missing))
     }
+}
+
+/// The failure with the date or the delay that the site's text names, for classes that make an account wait.
+pub(super) fn until_said(failure: Failure, text: &str) -> Failure {
+    if CoolDown::of(failure.class).is_some() { failure.until(until(text)) } else { failure }
 }
 
 /// The failure for a variable without a value.

@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_domain::money::Currency;
 
+pub(crate) use self::scan::capture;
 use crate::catalogue::Site;
 use crate::locate::{Condition, Target, TextMatch};
 use crate::normal::{self, Compare};

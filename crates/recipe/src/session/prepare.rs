@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_domain::money::Currency;
 
-use super::failure::not_kept;
+use super::failure::{not_kept, until_said};
 use super::steps::left;
 use super::{Clicked, Filled, Hold, Phase, Prepared, Session, fingerprint};
 use crate::locate::Target;
@@ -104,7 +104,7 @@ impl Session {
         }
         if let Some(Some(block)) = read.iter().skip(fields).find(|control| control.is_some()) {
             let message = format!("{} says: {}", self.site.pack.title, normal::line(&block.value));
-            return Err(Failure::new(FailureClass::LimitReached, name, message));
+            return Err(until_said(Failure::new(FailureClass::LimitReached, name, message), &block.value));
         }
         let currency = self.currency();
         for (filled, control) in self.open_fields.iter_mut().zip(read.into_iter().skip(1)) {

@@ -252,7 +252,7 @@ impl Session {
 }
 
 /// The named group of the first match.
-pub(super) fn capture(pattern: &str, text: &str, group: &str) -> Option<String> {
+pub(crate) fn capture(pattern: &str, text: &str, group: &str) -> Option<String> {
     let captures = Regex::new(pattern).ok()?.captures(text)?.name(group)?.as_str().to_owned();
     (!captures.is_empty()).then_some(captures)
 }

@@ -39,7 +39,7 @@ steps:
   - {name: Open the form, goto: '{{pack.paths.form}}', expect: {heading: New item}}
   - {name: Enter the title, fill: {field: title, target: [{label: Title}, {css: 'input[name=title]'}], value: '{{listing.title}}'}}
   - {name: Enter the price, fill: {field: price, target: {label: Price}, value: '{{listing.price}}', compare: price}}
-fence: {name: Publish, target: {role: button, name: Publish}}
+fence: {name: Publish, target: {role: button, name: Publish}, blocked: [{visible: {css: .limit}}]}
 confirm:
   proofs:
     - {strategy: url, when: {url: '^/item/(?<id>\\d+)$'}}
@@ -228,6 +228,20 @@ async fn a_refused_form_and_a_limit_are_definite_negatives() {
     session.commit().await;
     let Confirmation::Rejected(failure) = session.confirm().await else { panic!("rejected") };
     assert_eq!(failure.class, FailureClass::LimitReached);
+
+    // A limit text beside the form, without any field that complains.
+    let stage = Stage::set();
+    let mut session = stage.armed().await;
+    {
+        let mut shown = stage.page.state();
+        shown.controls.insert("the element [aria-invalid=true]".into(), Control::default());
+        let value = "You can post again tomorrow.".to_owned();
+        shown.controls.insert("the element .limit".into(), Control { value, ..Control::default() });
+    }
+    session.commit().await;
+    let Confirmation::Rejected(failure) = session.confirm().await else { panic!("rejected") };
+    assert_eq!(failure.class, FailureClass::LimitReached);
+    assert!(failure.message.contains("post again tomorrow"), "{failure}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The conformance suite on PostgreSQL, and what is PostgreSQL's own.
 
+mod differential;
 mod engine;
 mod parity;
 mod plans;

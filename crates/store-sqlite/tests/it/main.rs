@@ -1,6 +1,7 @@
 //! The conformance suite on SQLite, and what is SQLite's own.
 
 mod engine;
+mod model;
 mod plans;
 
 use std::sync::Arc;

@@ -6,7 +6,10 @@
 pub mod agents;
 pub mod catalogue;
 pub mod claims;
+pub mod differential;
 pub mod feed;
+pub mod fleet;
+pub mod pacing;
 pub mod people;
 pub mod secrets;
 pub mod tenancy;
@@ -91,6 +94,16 @@ macro_rules! conformance_suite {
             feed::places_have_no_gaps_and_appear_in_order,
             feed::repeated_steps_are_told_once,
             feed::commits_wake_who_waits,
+            fleet::a_new_life_gives_greater_numbers_and_asks_for_a_recount,
+            fleet::a_stream_is_newer_than_what_its_agent_knows,
+            fleet::what_a_restore_has_to_settle_is_found,
+            pacing::pacing_is_kept_and_changed_at_its_version,
+            pacing::uses_follow_from_the_intents,
+            pacing::claims_keep_to_windows_and_pauses,
+            pacing::a_limit_is_shared_in_the_order_that_is_asked_for,
+            pacing::low_priority_is_overtaken_for_a_while_only,
+            pacing::dead_letters_are_listed_until_they_are_put_aside,
+            pacing::one_job_of_a_kind_is_open,
             tenancy::another_workspace_sees_nothing,
             work::a_publication_is_kept_from_queue_to_receipt,
             work::a_change_is_whole_or_nothing,

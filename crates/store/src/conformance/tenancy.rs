@@ -59,7 +59,7 @@ pub async fn another_workspace_sees_nothing(world: World) -> Result<()> {
     assert_eq!(store.evidence_content(theirs, file.id).await?, None);
     let account = Some(seller.account.id);
     for account in [None, account] {
-        let filter = JobFilter { state: None, account };
+        let filter = JobFilter { state: None, account, dead_letters: false };
         assert_eq!(store.list_jobs(theirs, filter, first(9)).await?.rows, []);
         let filter = PostingFilter { state: None, account };
         assert_eq!(store.list_postings(theirs, filter, first(9)).await?.rows, []);

@@ -5,7 +5,7 @@ use tradepost_domain::event::Kind;
 use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_domain::id::{AgentId, JobId, PermitId, RunLease, SessionEpoch, Version};
 use tradepost_domain::job::{self, Job};
-use tradepost_domain::posting::{self, EvidenceRef, FieldCheck, Posting, Publication, Receipt};
+use tradepost_domain::posting::{self, EvidenceRef, FieldCheck, Posting, Publication, Receipt, Trail};
 use tradepost_domain::publish::{self, Permit, PublishedItem};
 
 use super::world::{START, Seller, World, at, creation, event, first, update};
@@ -53,6 +53,7 @@ fn receipt(agent: AgentId, id: &str) -> Receipt {
         agent,
         prepare_ms: 1200,
         confirm_ms: 800,
+        trail: Trail::default(),
     }
 }
 
@@ -307,7 +308,7 @@ pub async fn lists_are_filtered_and_newest_first(world: World) -> Result<()> {
         let wanted: Vec<_> = expected.iter().map(|n| all[*n].1.clone()).collect();
         assert_eq!(postings.rows, wanted);
         assert_eq!(postings.next, None);
-        let filter = JobFilter { state: failed.then_some(job::State::Failed), account };
+        let filter = JobFilter { state: failed.then_some(job::State::Failed), account, dead_letters: false };
         let jobs = world.store.list_jobs(workspace, filter, first(10)).await?;
         let wanted: Vec<_> = expected.iter().map(|n| all[*n].0).collect();
         assert_eq!(jobs.rows.iter().map(|job| job.id).collect::<Vec<_>>(), wanted);

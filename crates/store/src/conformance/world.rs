@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tradepost_domain::account::{Account, Site};
+use tradepost_domain::account::{Account, Site, WhenAbsent};
 use tradepost_domain::agent::Agent;
 use tradepost_domain::event::{Kind, NewEvent, Subject};
 use tradepost_domain::id::{
     AccountId, AgentId, BootId, ControllerId, EnrolmentTokenId, IntentId, JobId, ListingId, PostingId,
-    RunLease, TokenId, UserId, Version, WorkspaceId,
+    RunLease, SessionEpoch, TokenId, UserId, Version, WorkspaceId,
 };
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::listing::{Condition, Content, Listing};
@@ -160,6 +160,7 @@ impl World {
             controller: ControllerId(self.id()),
             platform: String::from("linux x86_64"),
             program_version: String::from("0.1.1"),
+            known_epoch: SessionEpoch(0),
         };
         Ok(self.store.attach_agent(attachment, START).await?)
     }
@@ -175,6 +176,7 @@ impl World {
             sign_in_name: Some(String::from("Ada")),
             currency: "EUR".parse()?,
             agent,
+            when_absent: WhenAbsent::Ask,
             created_at: START,
             version: Version(1),
         })
@@ -282,6 +284,7 @@ impl World {
             run_after: START,
             cancel_requested: false,
             failure: None,
+            discarded_at: None,
             trace_context: Some(String::from("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")),
             created_at: START,
             updated_at: START,

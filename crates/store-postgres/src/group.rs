@@ -1,0 +1,326 @@
+//! Group commit: the writes of many callers in one transaction, with one statement per table.
+//!
+//! What a write of one job costs PostgreSQL is mostly its transaction: round trips, a flush of the log, the lock of the
+//! workspace's row. Writes that wait while another transaction is under way are taken together. A group is hopeful: it
+//! expects that every compare-and-set matches. When one does not, or a unique rule is broken, the whole group is undone and
+//! its members are written one by one ([`commit::apply`]), each with its own answer. So a member's write is as atomic and as
+//! isolated as alone, and what a group adds is only that its members become visible together.
+//!
+//! Nobody waits for a group to fill: a lane takes what is there.
+
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use sqlx::PgConnection;
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tradepost_domain::time::Timestamp;
+use tradepost_store::{Change, Error, Hint, RunSteps};
+use uuid::Uuid;
+
+use crate::backend::Telling;
+use crate::bulk;
+use crate::error::translate;
+use crate::line::Line;
+use crate::shared::{Fault, Tx, commit, steps};
+
+/// Transactions under way at once: while one waits for the disk, another works.
+pub(crate) const LANES: usize = 2;
+/// Writes that may wait before callers are held back.
+pub(crate) const QUEUE: usize = 4096;
+/// Most rows of one group; bounds how long its locks are held.
+const ROWS: usize = 2_000;
+/// Most writes of one group.
+const WRITES: usize = 256;
+
+/// A write that can be done together with others.
+pub(crate) enum Write {
+    /// See `Work::commit`.
+    Change(Box<Change>),
+    /// See `Work::append_steps`.
+    Steps(Box<RunSteps>),
+}
+
+/// A write with its time and the one who waits for it.
+pub(crate) struct Ask {
+    /// What to do.
+    pub(crate) write: Write,
+    /// The caller's time.
+    pub(crate) now: Timestamp,
+    /// Whom to tell.
+    pub(crate) reply: oneshot::Sender<Result<(), Error>>,
+}
+
+/// Why a group was not committed.
+enum Failed {
+    /// Nothing is written. Alone, each may still succeed.
+    Undone(Error),
+    /// The commit was sent; what became of it is not known.
+    Unknown(Error),
+}
+
+/// Serves the queue until its last sender is gone.
+pub(crate) async fn serve(
+    options: PgConnectOptions,
+    queue: Arc<Mutex<mpsc::Receiver<Ask>>>,
+    telling: Telling,
+) {
+    let mut line = Line::new(options);
+    loop {
+        let mut receiver = queue.lock().await;
+        let Some(first) = receiver.recv().await else { return };
+        let mut rows = first.write.rows();
+        let mut asks = vec![first];
+        while asks.len() < WRITES
+            && rows < ROWS
+            && let Ok(next) = receiver.try_recv()
+        {
+            rows += next.write.rows();
+            asks.push(next);
+        }
+        drop(receiver);
+        asks.retain(|ask| !ask.reply.is_closed());
+        for group in apart(asks) {
+            // A panic must not take the lane with it: all later writes would wait for ever.
+            if AssertUnwindSafe(commit_group(&mut line, group, &telling)).catch_unwind().await.is_err() {
+                tracing::error!("a write panicked");
+                line.drop_connection();
+            }
+        }
+    }
+}
+
+/// Groups in which no row is written twice; the order of writes of one row is kept. What only the single-row statements
+/// write is a group of its own.
+fn apart(asks: Vec<Ask>) -> Vec<Vec<Ask>> {
+    let mut groups: Vec<Vec<Ask>> = Vec::new();
+    let mut taken: HashSet<Uuid> = HashSet::new();
+    let mut is_closed = true;
+    for ask in asks {
+        let ids = ask.write.ids();
+        let is_rare = ask.write.is_rare();
+        if is_closed || is_rare || ids.iter().any(|id| taken.contains(id)) {
+            groups.push(Vec::new());
+            taken.clear();
+        }
+        is_closed = is_rare;
+        taken.extend(ids);
+        if let Some(group) = groups.last_mut() {
+            group.push(ask);
+        }
+    }
+    groups
+}
+
+async fn commit_group(line: &mut Line, mut group: Vec<Ask>, telling: &Telling) {
+    metrics::histogram!("tradepost_store_commit_writes")
+        .record(f64::from(u32::try_from(group.len()).unwrap_or(u32::MAX)));
+    if group.len() > 1 {
+        match together(line, &mut group, telling).await {
+            Ok(()) => return,
+            Err(Failed::Undone(error)) => {
+                tracing::debug!(%error, writes = group.len(), "a group is written one by one");
+            }
+            Err(Failed::Unknown(error)) => {
+                let text = error.to_string();
+                for ask in group {
+                    // A failed send: nobody waits any more.
+                    drop(ask.reply.send(Err(Error::Unavailable(text.clone().into()))));
+                }
+                return;
+            }
+        }
+    }
+    for Ask { write, now, reply } in group {
+        let written = alone(line, write, now, telling).await;
+        drop(reply.send(written));
+    }
+}
+
+/// Begins a transaction. A connection that was lost since its last use is made anew: nothing was sent yet.
+async fn begin(line: &mut Line) -> Result<&mut PgConnection, Error> {
+    if let Err(error) = execute(line.get().await?, "BEGIN").await {
+        tracing::info!(%error, "the connection for writes is made anew");
+        line.drop_connection();
+        execute(line.get().await?, "BEGIN").await.map_err(translate)?;
+    }
+    line.get().await
+}
+
+/// Ends a transaction; whether it was committed is not known when this fails.
+async fn commit(line: &mut Line) -> Result<(), Error> {
+    let committed = execute(line.get().await?, "COMMIT").await;
+    if committed.is_err() {
+        line.drop_connection();
+    }
+    committed.map_err(|error| Error::Unavailable(Box::new(error)))
+}
+
+async fn undo(line: &mut Line, fault: Fault) -> Error {
+    let undone = match &fault.0 {
+        Error::Unavailable(_) => false,
+        _ => match line.get().await {
+            Ok(conn) => execute(conn, "ROLLBACK").await.is_ok(),
+            Err(_) => false,
+        },
+    };
+    if !undone {
+        // The server undoes what a lost connection has begun.
+        line.drop_connection();
+    }
+    fault.0
+}
+
+async fn execute(conn: &mut PgConnection, sql: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(sql).execute(conn).await.map(drop)
+}
+
+/// One write in its own transaction.
+async fn alone(line: &mut Line, write: Write, now: Timestamp, telling: &Telling) -> Result<(), Error> {
+    let conn = begin(line).await?;
+    let mut hints = Vec::new();
+    let tx = Tx { conn, hints: &mut hints };
+    let written = match write {
+        Write::Change(change) => commit::apply(tx, *change, now).await,
+        Write::Steps(told) => steps::append(tx, *told, now).await,
+    };
+    match written {
+        Ok(()) => {
+            commit(line).await?;
+            telling.tell(hints);
+            Ok(())
+        }
+        Err(fault) => Err(undo(line, fault).await),
+    }
+}
+
+/// All writes in one transaction. Leaves the group as it was when it is undone.
+async fn together(line: &mut Line, group: &mut Vec<Ask>, telling: &Telling) -> Result<(), Failed> {
+    let conn = begin(line).await.map_err(Failed::Undone)?;
+    match write_all(conn, group).await {
+        Ok((hints, stale)) => {
+            commit(line).await.map_err(Failed::Unknown)?;
+            telling.tell(hints);
+            for (place, ask) in group.drain(..).enumerate() {
+                let answer = if stale.contains(&place) { Err(Error::Stale) } else { Ok(()) };
+                drop(ask.reply.send(answer));
+            }
+            Ok(())
+        }
+        Err(fault) => Err(Failed::Undone(undo(line, fault).await)),
+    }
+}
+
+/// Returns the hints to give, and the places of those writes that are refused as stale.
+async fn write_all(conn: &mut PgConnection, group: &[Ask]) -> Result<(Vec<Hint>, HashSet<usize>), Fault> {
+    let mut stale = refused(conn, group).await?;
+    let changes = || {
+        group.iter().enumerate().filter_map(|(place, ask)| match &ask.write {
+            Write::Change(change) => Some((place, ask.now, change.as_ref())),
+            Write::Steps(_) => None,
+        })
+    };
+    let kept: Vec<(Timestamp, &Change)> = changes()
+        .filter(|(place, ..)| !stale.contains(place))
+        .map(|(_, now, change)| (now, change))
+        .collect();
+    bulk::write_changes(conn, &kept).await?;
+    let told: Vec<(usize, Timestamp, &RunSteps)> = group
+        .iter()
+        .enumerate()
+        .filter_map(|(place, ask)| match &ask.write {
+            Write::Steps(told) => Some((place, ask.now, told.as_ref())),
+            Write::Change(_) => None,
+        })
+        .collect();
+    let (mut events, late) = bulk::write_steps(conn, &told).await?;
+    stale.extend(late);
+    let mut hints = Vec::new();
+    for (place, now, change) in changes() {
+        if !stale.contains(&place) {
+            events.extend(change.events.iter().map(|event| (place, now, event.clone())));
+            hints.extend(commit::hints(change));
+        }
+    }
+    // In the order in which they were asked for, so that a feed tells a run's steps before its end.
+    events.sort_by_key(|(place, ..)| *place);
+    bulk::append_events(conn, events, &mut hints).await?;
+    Ok((hints, stale))
+}
+
+/// The places of changes whose stream is not the newest, or whose listing is deleted. The rows are held.
+async fn refused(conn: &mut PgConnection, group: &[Ask]) -> Result<HashSet<usize>, Fault> {
+    let changes: Vec<(usize, &Change)> = group
+        .iter()
+        .enumerate()
+        .filter_map(|(place, ask)| match &ask.write {
+            Write::Change(change) => Some((place, change.as_ref())),
+            Write::Steps(_) => None,
+        })
+        .collect();
+    let guards: Vec<_> = changes.iter().filter_map(|(_, change)| change.guard).collect();
+    let streams = bulk::hold_streams(conn, &guards).await?;
+    let wanted: Vec<_> = changes
+        .iter()
+        .flat_map(|(_, change)| {
+            change.new_postings.iter().map(|posting| (posting.workspace, posting.listing))
+        })
+        .collect();
+    let listings = bulk::hold_listings(conn, &wanted).await?;
+    let is_refused = |change: &Change| {
+        change.guard.is_some_and(|guard| !streams.contains(&guard))
+            || change
+                .new_postings
+                .iter()
+                .any(|posting| !listings.contains(&(posting.workspace, posting.listing)))
+    };
+    Ok(changes.into_iter().filter(|(_, change)| is_refused(change)).map(|(place, _)| place).collect())
+}
+
+// === impl Write ===
+
+impl Write {
+    /// About how many rows it writes.
+    fn rows(&self) -> usize {
+        match self {
+            Self::Change(change) => {
+                let Change { jobs, intents, postings, new_jobs, new_intents, new_postings, events, .. } =
+                    change.as_ref();
+                jobs.len()
+                    + intents.len()
+                    + postings.len()
+                    + new_jobs.len()
+                    + new_intents.len()
+                    + new_postings.len()
+                    + events.len()
+            }
+            Self::Steps(told) => told.steps.len() * 2,
+        }
+    }
+
+    /// Whether it writes rows that [`bulk`] has no statements for: they change too seldom.
+    fn is_rare(&self) -> bool {
+        match self {
+            Self::Change(change) => change.look.is_some() || !change.pacing.is_empty(),
+            Self::Steps(_) => false,
+        }
+    }
+
+    /// The rows that only one write of a group may touch.
+    fn ids(&self) -> Vec<Uuid> {
+        match self {
+            Self::Change(change) => {
+                let Change { jobs, intents, postings, new_jobs, new_intents, new_postings, .. } =
+                    change.as_ref();
+                let jobs = jobs.iter().chain(new_jobs).map(|job| job.id.0);
+                let intents = intents.iter().chain(new_intents).map(|intent| intent.id.0);
+                let postings = postings.iter().chain(new_postings).map(|posting| posting.id.0);
+                jobs.chain(intents).chain(postings).collect()
+            }
+            // Reports of one run that come twice at once: the second finds the first.
+            Self::Steps(told) => vec![told.job.0],
+        }
+    }
+}
