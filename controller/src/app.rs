@@ -179,17 +179,14 @@ pub async fn open_core(config: &Config, surroundings: &Surroundings, opener: Ope
     open(config, surroundings, opener).await.map(|opened| opened.core)
 }
 
-/// The same, with the use cases of users. The keys of sealed secrets are made where there are none.
+/// The same, with the use cases of users.
 pub async fn open_people(
     config: &Config,
     surroundings: &Surroundings,
     opener: Opener,
 ) -> Result<People, Error> {
     let Opened { core, database, .. } = open(config, surroundings, opener).await?;
-    let folder = config.identity_folder();
-    identity::files::create_private(&folder)
-        .map_err(|source| Error::DataDir { path: folder.clone(), source })?;
-    let sealer = Sealer::load_or_create(&folder, &core.ids)?;
+    let sealer = Sealer::load(&config.identity_folder(), &core.ids)?;
     Ok(People::new(core, database, sealer, config.policy()))
 }
 

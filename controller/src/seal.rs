@@ -95,18 +95,27 @@ impl Sealer {
                 source,
             })?;
         }
-        let text = std::fs::read_to_string(&path).map(Zeroizing::new).map_err(|source| Error::File {
-            what: "read",
-            path: path.clone(),
-            source,
-        })?;
+        Self::load(folder, ids)
+    }
+
+    /// Loads the keys of `folder`. Where there is no file yet, nothing can be sealed or opened, and nothing is made: a
+    /// command may run before the first controller makes the folder.
+    pub fn load(folder: &Path, ids: &Ids) -> Result<Self, Error> {
+        let path = folder.join(FILE);
         let mut keys = BTreeMap::new();
-        for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let (version, key) = parse(line).ok_or(Error::Key { path: path.clone(), line: n + 1 })?;
-            keys.insert(version, key);
-        }
-        if keys.is_empty() {
-            return Err(Error::Key { path, line: 1 });
+        if path.exists() {
+            let text = std::fs::read_to_string(&path).map(Zeroizing::new).map_err(|source| Error::File {
+                what: "read",
+                path: path.clone(),
+                source,
+            })?;
+            for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+                let (version, key) = parse(line).ok_or(Error::Key { path: path.clone(), line: n + 1 })?;
+                keys.insert(version, key);
+            }
+            if keys.is_empty() {
+                return Err(Error::Key { path, line: 1 });
+            }
         }
         Ok(Self { keys: Arc::new(keys), ids: ids.clone() })
     }
@@ -230,6 +239,14 @@ mod tests {
             Sealer::load_or_create(folder.path(), &Ids::seeded(3)),
             Err(Error::Key { line: 1, .. })
         ));
+    }
+
+    #[test]
+    fn a_command_before_the_first_controller_makes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sealer = Sealer::load(&folder.path().join("identity"), &Ids::seeded(1)).expect("no keys");
+        assert!(matches!(sealer.seal(PLACE, b"seed"), Err(Error::NoKey(1))));
+        assert!(!folder.path().join("identity").exists());
     }
 
     #[cfg(unix)]

@@ -50,7 +50,7 @@ FROM tokens t JOIN users u ON u.id = t.user_id;
 DROP TABLE tokens;
 
 UPDATE users SET is_operator = role = 'operator', email = lower(email);
-ALTER TABLE users DROP COLUMN workspace_id, DROP COLUMN role;
+ALTER TABLE users DROP COLUMN workspace_id, DROP COLUMN role, ALTER COLUMN state DROP DEFAULT;
 
 -- Single-use strings that make their holder a member.
 CREATE TABLE invitations (

@@ -13,7 +13,7 @@ CREATE TABLE users (
     id BLOB CONSTRAINT users_pk PRIMARY KEY NOT NULL,
     -- In lower case.
     email TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'active' CONSTRAINT users_state CHECK (state IN ('pending', 'active', 'suspended')),
+    state TEXT NOT NULL CONSTRAINT users_state CHECK (state IN ('pending', 'active', 'suspended')),
     is_operator INTEGER NOT NULL DEFAULT FALSE,
     -- PHC string of Argon2id; none for users who only hold API tokens.
     password_hash TEXT,

@@ -107,7 +107,8 @@ pub(crate) enum WorkspacesCommand {
     /// Let your session work in another one from now on
     Use {
         /// Id or name
-        workspace: String,
+        #[arg(value_name = "WORKSPACE")]
+        name: String,
     },
     /// Become a member by an invitation
     Join {

@@ -21,8 +21,8 @@ pub(super) async fn run(command: WorkspacesCommand, global: &Global, output: &Ou
             show(output, &made)?;
             output.hint(&format!("work in it: tradepost workspaces use {:?}", made.name));
         }
-        WorkspacesCommand::Use { workspace } => {
-            let name = client.switch_workspace(workspace).await?;
+        WorkspacesCommand::Use { name } => {
+            let name = client.switch_workspace(name).await?;
             let mut contexts = Contexts::load(global)?;
             contexts.set_workspace(global.context.as_deref(), &name)?;
             output.message(&format!("Your session works in {name:?} from now on."));

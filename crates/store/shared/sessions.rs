@@ -354,17 +354,20 @@ async fn insert_secrets(
     generation: i64,
     secrets: NewSecrets,
 ) -> Result<(), Fault> {
-    sqlx::query!(
-        "INSERT INTO session_tokens (hash, session_id, kind, generation, expires_at)
-         VALUES ($1, $2, 'access', $3, $4), ($5, $2, 'refresh', $3, $6)",
-        &secrets.access[..],
-        session.0,
-        generation,
-        Time(secrets.access_expires_at),
-        &secrets.refresh[..],
-        Time(secrets.refresh_expires_at),
-    )
-    .execute(&mut *tx.conn)
-    .await?;
+    for (hash, kind, expires_at) in [
+        (secrets.access, "access", secrets.access_expires_at),
+        (secrets.refresh, "refresh", secrets.refresh_expires_at),
+    ] {
+        sqlx::query!(
+            "INSERT INTO session_tokens (hash, session_id, kind, generation, expires_at) VALUES ($1, $2, $3, $4, $5)",
+            &hash[..],
+            session.0,
+            kind,
+            generation,
+            Time(expires_at),
+        )
+        .execute(&mut *tx.conn)
+        .await?;
+    }
     Ok(())
 }
