@@ -1,5 +1,5 @@
 # Everything a newcomer needs is `make demo` and `make test`. The work is done by cargo, npm and the scripts in deploy/.
-.PHONY: help demo test lint sim model sqlx check-windows bench-flow bench-queue bench-scale chaos orphans
+.PHONY: help demo test lint sim model sqlx check-windows bench-flow bench-queue bench-scale chaos orphans attacks
 .DEFAULT_GOAL := help
 PROFILE ?= dev
 SEEDS ?= 1000
@@ -52,3 +52,6 @@ orphans: ## kills a working agent again and again and looks for what is left of 
 	@deploy/bootstrap.sh
 	@cargo build --workspace --bins --benches --profile $(PROFILE)
 	@cargo bench --workspace --bench orphans --profile $(PROFILE) -- --loops "$(LOOPS)" --seed "$(SEED)"
+
+attacks: ## credential stuffing, replayed codes and refresh tokens at full strength; PROFILE=release for optimised builds
+	@cargo bench --workspace --bench attacks --profile $(PROFILE)

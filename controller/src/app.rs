@@ -22,7 +22,7 @@ use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::{Drained, Tasks};
 use tradepost_runtime::telemetry::{self, Metrics};
 use tradepost_runtime::tls::{self, ClientAuth, Protocols, ReloadingServerConfig, TlsListener};
-use tradepost_store::Store;
+use tradepost_store::Database;
 
 use crate::background::{self, Grace};
 use crate::config::{self, Config};
@@ -30,8 +30,9 @@ use crate::grpc::layers::{Gate, Side};
 use crate::grpc::{self, Addresses, Api};
 use crate::identity::{self, Identity};
 use crate::memory::Memory;
-use crate::service::Core;
+use crate::seal::{self, Sealer};
 use crate::service::recent::Recent;
+use crate::service::{Core, People};
 use crate::session::Sessions;
 use crate::{metric, timekeeping, web};
 
@@ -90,6 +91,9 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The keys of sealed secrets cannot be used.
+    #[error(transparent)]
+    Sealer(#[from] seal::Error),
     /// Metrics cannot be recorded.
     #[error("metrics: {0}")]
     Metrics(String),
@@ -128,6 +132,7 @@ pub enum Authority {
 /// A controller that is ready to run.
 pub struct App {
     core: Core,
+    people: People,
     sessions: Sessions,
     identity: Arc<Identity>,
     tasks: Tasks,
@@ -171,32 +176,46 @@ pub enum Opener {
 
 /// Opens the database of `config` and brings its schema up to date.
 pub async fn open_core(config: &Config, surroundings: &Surroundings, opener: Opener) -> Result<Core, Error> {
-    open(config, surroundings, opener).await.map(|(core, _)| core)
+    open(config, surroundings, opener).await.map(|opened| opened.core)
 }
 
-/// [`open_core`], with the clock that must be kept at the database's.
-async fn open(
+/// The same, with the use cases of users.
+pub async fn open_people(
     config: &Config,
     surroundings: &Surroundings,
     opener: Opener,
-) -> Result<(Core, Option<Arc<DisciplinedClock>>), Error> {
+) -> Result<People, Error> {
+    let Opened { core, database, .. } = open(config, surroundings, opener).await?;
+    let sealer = Sealer::load(&config.identity_folder(), &core.ids)?;
+    Ok(People::new(core, database, sealer, config.policy()))
+}
+
+/// An open database, with the clock that must be kept at its own.
+struct Opened {
+    core: Core,
+    database: Arc<dyn Database>,
+    disciplined: Option<Arc<DisciplinedClock>>,
+}
+
+async fn open(config: &Config, surroundings: &Surroundings, opener: Opener) -> Result<Opened, Error> {
     let Surroundings { clock, ids, .. } = surroundings.clone();
     let path = config.data_dir.clone();
     identity::files::create_private(&path).map_err(|source| Error::DataDir { path, source })?;
     let controller = ControllerId(ids.uuid(clock.now()));
-    let store = open_store(config.database_url(), controller, clock.clone(), opener).await?;
-    store.migrate().await?;
+    let database = open_store(config.database_url(), controller, clock.clone(), opener).await?;
+    database.migrate().await?;
     // An SQLite file is on this machine, whose wall clock counts also the time that it sleeps.
     let disciplined = match surroundings.authority {
         Authority::Database if is_postgres(&config.database_url()) => {
-            Some(timekeeping::clock_of(store.as_ref(), &clock).await?)
+            Some(timekeeping::clock_of(database.as_ref(), &clock).await?)
         }
         Authority::Database | Authority::Given => None,
     };
     let clock = disciplined.clone().map_or(clock, |disciplined| disciplined as SharedClock);
     let looks = Arc::new(config.reconcile.schedule().ok_or(Error::Looks)?);
+    let store = Arc::clone(&database);
     let core = Core { store, clock, ids, controller, recent: Recent::default(), looks };
-    Ok((core, disciplined))
+    Ok(Opened { core, database, disciplined })
 }
 
 fn is_postgres(url: &str) -> bool {
@@ -208,7 +227,7 @@ async fn open_store(
     controller: ControllerId,
     clock: SharedClock,
     opener: Opener,
-) -> Result<Arc<dyn Store>, tradepost_store::Error> {
+) -> Result<Arc<dyn Database>, tradepost_store::Error> {
     if is_postgres(&url) {
         let options = tradepost_store_postgres::Options { url, max_connections: PG_CONNECTIONS, controller };
         tradepost_store_postgres::open(options).await
@@ -254,7 +273,7 @@ fn embedded(config: &Config, instead: &str) -> Result<(), Error> {
 impl App {
     /// Opens and binds everything; nothing is served yet.
     pub async fn build(config: Config, surroundings: Surroundings) -> Result<Self, Error> {
-        let (core, disciplined) = open(&config, &surroundings, Opener::Controller).await?;
+        let Opened { core, database, disciplined } = open(&config, &surroundings, Opener::Controller).await?;
         // Sockets first: a controller that cannot listen leaves no authority behind.
         let (api, agents) = (bound(Side::Api, &config).await?, bound(Side::Agents, &config).await?);
         let tasks = Tasks::new();
@@ -267,6 +286,8 @@ impl App {
         if made {
             tracing::info!(folder = %folder.display(), "a certificate authority was made");
         }
+        let sealer = Sealer::load_or_create(&folder, &core.ids)?;
+        let people = People::new(core.clone(), database, sealer, config.policy());
         let memory = Memory::new(&folder);
         memory.check(&core).await?;
         let names = config.certificate_names();
@@ -279,6 +300,7 @@ impl App {
         Ok(Self {
             sessions: Sessions::new(core.clock.clone()),
             core,
+            people,
             identity: Arc::new(identity),
             tasks,
             config,
@@ -322,21 +344,30 @@ impl App {
         &self.core
     }
 
+    /// Use cases of users, for tests and tools beside the services.
+    pub fn people(&self) -> &People {
+        &self.people
+    }
+
     /// Serves until `end` resolves, then drains. Says whether everything ended in time.
     pub async fn run(self, end: impl Future<Output = ()>) -> Result<Drained, Error> {
         let api = Api {
             core: self.core.clone(),
+            people: self.people.clone(),
             sessions: self.sessions.clone(),
             identity: Arc::clone(&self.identity),
             tasks: self.tasks.clone(),
             addresses: self.addresses,
         };
-        let (router, health) = grpc::api_router(&api, Gate::new(self.core.clone(), Side::Api))
+        let gate =
+            |side| Gate::new(self.core.clone(), self.people.clone(), &self.config.api.trusted_proxies, side);
+        let (router, health) = grpc::api_router(&api, gate(Side::Api))
             .map_err(|status| Error::Services(status.message().to_owned()))?;
         let router = router.merge(web::router(self.core.clone(), self.tasks.shutdown_token()));
         report(&health, tonic_health::ServingStatus::Serving).await;
-        let agents = grpc::agents_router(&api, Gate::new(self.core.clone(), Side::Agents));
-        background::start(&self.core, &self.sessions, &self.tasks, self.grace, self.config.retention);
+        let agents = grpc::agents_router(&api, gate(Side::Agents));
+        let kept = self.config.retention;
+        background::start(&self.core, &self.people, &self.sessions, &self.tasks, self.grace, kept);
         if let Some(clock) = self.disciplined {
             background::keep_time(&self.core, &self.tasks, clock);
         }

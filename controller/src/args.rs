@@ -96,6 +96,9 @@ pub enum Admin {
         /// The workspace: an existing one of that name is joined, else it is made.
         #[arg(long, default_value = "default")]
         workspace: String,
+        /// Also set the user's password: asked for on the terminal, or read from standard input
+        #[arg(long)]
+        password: bool,
     },
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use secrecy::SecretString;
 use tradepost_controller::app::{self, App, Opener, Surroundings};
 use tradepost_controller::args::{Admin, Args, Command, ConfigCommand, FleetEpochCommand};
 use tradepost_controller::config::{Config, EXAMPLE};
@@ -55,7 +56,9 @@ fn main() -> ExitCode {
 async fn perform(command: Command, config: Config, place: &str) -> ExitCode {
     let performed = match command {
         Command::Serve => serve(config, place).await,
-        Command::Admin(Admin::Create { email, workspace }) => create(&config, &email, &workspace).await,
+        Command::Admin(Admin::Create { email, workspace, password }) => {
+            create(&config, &email, &workspace, password).await
+        }
         Command::Backup { to } => backup(&config, &to).await,
         Command::Restore { from } => restore(&config, &from).await,
         Command::FleetEpoch(FleetEpochCommand::Bump { after, reason }) => {
@@ -86,9 +89,23 @@ async fn serve(config: Config, place: &str) -> Result<ExitCode, app::Error> {
     })
 }
 
-async fn create(config: &Config, email: &str, workspace: &str) -> Result<ExitCode, app::Error> {
+async fn create(
+    config: &Config,
+    email: &str,
+    workspace: &str,
+    with_password: bool,
+) -> Result<ExitCode, app::Error> {
+    let password = if with_password {
+        match read_password() {
+            Ok(password) => Some(password),
+            Err(error) => return Ok(complain(format_args!("cannot read the password: {error}"))),
+        }
+    } else {
+        None
+    };
     let new_file = config.database_file().filter(|file| !file.exists());
-    let core = app::open_core(config, &Surroundings::of_system(), Opener::Command).await?;
+    let people = app::open_people(config, &Surroundings::of_system(), Opener::Command).await?;
+    let core = people.core.clone();
     if let Some(file) = new_file {
         remark(format_args!(
             "made a new database at {}; if a controller runs already, it uses another one: name it with --data-dir or \
@@ -96,7 +113,18 @@ async fn create(config: &Config, email: &str, workspace: &str) -> Result<ExitCod
             file.display()
         ));
     }
-    let created = core.create_operator(email, workspace).await;
+    let created = async {
+        // A password that breaks the rules shall leave no half-made user behind.
+        if let Some(password) = &password {
+            people.check_password_on_host(email, password)?;
+        }
+        let created = core.create_operator(email, workspace).await?;
+        if let Some(password) = &password {
+            people.set_password_on_host(email, password).await?;
+        }
+        Ok::<_, app::Error>(created)
+    };
+    let created = created.await;
     core.store.close().await;
     let (principal, token) = created?;
     remark(format_args!(
@@ -106,6 +134,23 @@ async fn create(config: &Config, email: &str, workspace: &str) -> Result<ExitCod
         principal.workspace_name
     ));
     Ok(say(&token))
+}
+
+/// From the terminal, twice; or the first line of standard input.
+fn read_password() -> std::io::Result<SecretString> {
+    use std::io::IsTerminal;
+    let text = if std::io::stdin().is_terminal() {
+        let first = rpassword::prompt_password("New password (not shown): ")?;
+        if rpassword::prompt_password("The same again: ")? != first {
+            return Err(std::io::Error::other("the two differ"));
+        }
+        first
+    } else {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line)?;
+        line.trim_end_matches(['\r', '\n']).to_owned()
+    };
+    Ok(SecretString::from(text))
 }
 
 async fn backup(config: &Config, to: &Path) -> Result<ExitCode, app::Error> {

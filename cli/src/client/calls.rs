@@ -65,9 +65,10 @@ macro_rules! call {
             .await
     };
 }
+pub(super) use call;
 
 /// Fetches pages until `limit` items are there.
-async fn listed<T, F>(limit: usize, page: impl Fn(i32, String) -> F) -> Result<Listed<T>>
+pub(super) async fn listed<T, F>(limit: usize, page: impl Fn(i32, String) -> F) -> Result<Listed<T>>
 where
     F: Future<Output = Result<(Vec<T>, String)>>,
 {
@@ -274,7 +275,7 @@ impl Client {
         let timeout = self.timeout.max(UPLOAD_TIMEOUT);
         let mut service = PhotoServiceClient::new(self.channel.clone());
         let answer = service
-            .upload_photo(self.request(stream::iter(messages), Some(timeout)))
+            .upload_photo(self.request(stream::iter(messages), Some(timeout)).await?)
             .await
             .map_err(|error| status::error(&self.origin, &error))?
             .into_inner();

@@ -20,6 +20,7 @@ pub mod job;
 pub mod listing;
 pub mod pacing;
 pub mod page;
+pub mod people;
 pub mod permit;
 pub mod photo;
 pub mod posting;
@@ -34,3 +35,4 @@ pub mod work;
 
 pub use self::core::Core;
 pub use self::error::{Error, Reason, Result};
+pub use self::people::People;

@@ -5,9 +5,14 @@
 mod access;
 mod agent;
 mod batch;
+mod guard;
 mod input;
 mod looks;
+mod matrix;
 mod pacing;
+mod people;
+mod person;
+mod raw;
 mod recovery;
 mod restore;
 mod system;

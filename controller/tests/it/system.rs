@@ -39,6 +39,7 @@ pub(crate) struct System {
     pub(crate) api: String,
     pub(crate) agents: String,
     token: String,
+    change: fn(&mut Config),
     folder: tempfile::TempDir,
     running: Option<Running>,
     tasks: Tasks,
@@ -62,7 +63,13 @@ impl System {
     }
 
     pub(crate) async fn start_on(database: TestDatabase) -> Result<Self> {
+        Self::start_with(database, |_| ()).await
+    }
+
+    /// With a configuration that `change` changes.
+    pub(crate) async fn start_with(database: TestDatabase, change: fn(&mut Config)) -> Result<Self> {
         let mut system = Self {
+            change,
             database,
             // Certificates are checked against the real time.
             clock: ManualClock::new(Timestamp::from_micros(SystemClock.now().as_micros())),
@@ -84,6 +91,9 @@ impl System {
         config.database.url = Some(self.database.url().to_owned().into());
         config.api.listen = ([127, 0, 0, 1], 0).into();
         config.agents.listen = ([127, 0, 0, 1], 0).into();
+        // Tests are their own proxy, so that each person comes from an address of their own.
+        config.api.trusted_proxies = vec!["127.0.0.0/8".parse()?];
+        (self.change)(&mut config);
         let surroundings = Surroundings {
             clock: self.clock.clone(),
             ids: Ids::from_system(),
@@ -119,6 +129,11 @@ impl System {
 
     pub(crate) async fn user(&self) -> Result<User> {
         Ok(User { channel: self.channel(&self.api, None).await?, token: self.token.clone() })
+    }
+
+    /// The API token of the system's operator.
+    pub(crate) fn operator_token(&self) -> String {
+        self.token.clone()
     }
 
     /// Ends the controller, puts another copy of the database in its place, and starts it again.
@@ -206,6 +221,10 @@ pub(crate) fn fields(status: &Status) -> Vec<String> {
 }
 
 impl User {
+    pub(crate) fn with_token(channel: Channel, token: String) -> Self {
+        Self { channel, token }
+    }
+
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         let value = MetadataValue::try_from(format!("Bearer {}", self.token)).expect("ASCII");

@@ -11,12 +11,68 @@ pub mod feed;
 pub mod fleet;
 pub mod gather;
 pub mod pacing;
+pub mod people;
 pub mod retention;
+pub mod secrets;
 pub mod tenancy;
 pub mod work;
 pub mod world;
 
+use std::sync::Arc;
+
 pub use self::world::World;
+use crate::Database;
+
+/// A whole database, for cases about users; ids for what is put into it come from its world.
+#[derive(Clone)]
+pub struct Town {
+    /// The database under test.
+    pub store: Arc<dyn Database>,
+    /// Its world.
+    pub world: World,
+}
+
+impl Town {
+    /// An empty one.
+    #[must_use]
+    pub fn new(store: Arc<dyn Database>) -> Self {
+        Self { world: World::new(store.clone()), store }
+    }
+}
+
+/// Makes a test of each case about users. `$fresh` is an async function without arguments that returns
+/// `anyhow::Result<(guard, Arc<dyn Database>)>`; the guard is kept until the case ends.
+#[macro_export]
+macro_rules! people_suite {
+    ($fresh:path) => {
+        $crate::people_suite! { $fresh:
+            people::a_user_is_registered_once_and_let_in,
+            people::an_operator_is_always_left,
+            people::an_owner_is_always_left,
+            people::an_invitation_works_once,
+            people::names_are_looked_up_among_ones_own,
+            people::a_password_is_reset_once,
+            people::a_changed_password_ends_other_sessions,
+            secrets::a_session_works_until_it_ends,
+            secrets::a_session_moves_on_by_one,
+            secrets::a_token_works_in_its_workspace_alone,
+            secrets::a_code_works_once,
+            secrets::hits_are_counted_in_their_window,
+            secrets::tries_wait_longer_each_time,
+        }
+    };
+    ($fresh:path: $($module:ident :: $case:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() -> anyhow::Result<()> {
+                let (_guard, store) = $fresh().await?;
+                $crate::conformance::$module::$case($crate::conformance::Town::new(store.clone())).await?;
+                store.close().await;
+                Ok(())
+            }
+        )*
+    };
+}
 
 /// Makes a test of each case. `$fresh` is an async function without arguments that returns
 /// `anyhow::Result<(guard, Arc<dyn Store>)>`; the guard is kept until the case ends.
