@@ -9,12 +9,16 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tradepost_domain::reconcile;
+use tradepost_domain::standing::MAX_OFFLINE;
 use tradepost_runtime::config::{self, Sources};
 use tradepost_runtime::telemetry::{self, LogFormat};
 
 use crate::args::Args;
 
 pub use self::retention::{Keep, Retention};
+
+/// A thousand agents are back within five seconds of a restart, at a third of one core.
+const ACCEPTS_PER_SECOND: u32 = 250;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Deserialize)]
@@ -63,6 +67,10 @@ pub struct Api {
     pub public_address: Option<String>,
     /// Further names and addresses in its certificate, beside localhost, this host's name and the listening address.
     pub names: Vec<String>,
+    /// A certificate of one's own for people and browsers, leaf first, PEM. Default: one of the controller's authority.
+    pub certificate_file: Option<PathBuf>,
+    /// Its key, PEM, without a passphrase.
+    pub key_file: Option<PathBuf>,
 }
 
 /// The listener for agents.
@@ -73,6 +81,11 @@ pub struct Agents {
     pub listen: SocketAddr,
     /// What agents are told to reach it by, as host:port. Default: the address it listens on.
     pub public_address: Option<String>,
+    /// An agent that was not heard of for longer waits for a person's approval.
+    #[serde(with = "config::duration")]
+    pub max_offline: Duration,
+    /// How many connections are taken in a second, so that a restart is no stampede.
+    pub accepts_per_second: u32,
 }
 
 /// The listener for metrics.
@@ -145,13 +158,24 @@ impl Default for Config {
 
 impl Default for Api {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 7443).into(), public_address: None, names: Vec::new() }
+        Self {
+            listen: ([127, 0, 0, 1], 7443).into(),
+            public_address: None,
+            names: Vec::new(),
+            certificate_file: None,
+            key_file: None,
+        }
     }
 }
 
 impl Default for Agents {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 7444).into(), public_address: None }
+        Self {
+            listen: ([127, 0, 0, 1], 7444).into(),
+            public_address: None,
+            max_offline: MAX_OFFLINE,
+            accepts_per_second: ACCEPTS_PER_SECOND,
+        }
     }
 }
 

@@ -20,9 +20,10 @@ use tradepost_store::{Principal, Role};
 
 use super::methods::{self, Access};
 use super::status;
-use crate::identity::agent_of;
+use crate::identity::{agent_of, key_hash_of};
 use crate::metric;
 use crate::service::auth::Tokens;
+use crate::service::standing::unknown;
 use crate::service::{Core, Error, Reason};
 
 /// A unary call ends within this time.
@@ -81,24 +82,19 @@ impl Gate {
         }
     }
 
-    /// The agent of the certificate, as long as it is neither unknown nor revoked.
-    async fn agent(&self, id: Option<AgentId>) -> Result<AgentId, Error> {
-        let unknown = || {
-            Error::new(Reason::AgentUnknown, "the client certificate is none of a known agent; enrol it anew")
-        };
-        let id = id.ok_or_else(unknown)?;
-        let agent = self.core.store.find_agent(id).await?.ok_or_else(unknown)?;
-        match agent.revoked_at {
-            None => Ok(id),
-            Some(_) => Err(Error::new(Reason::AgentRevoked, "this agent is revoked; enrol it anew")),
-        }
+    /// The agent of the certificate, as long as it is neither unknown, revoked nor locked, and the key is its own.
+    async fn agent(&self, shown: Option<(AgentId, String)>) -> Result<AgentId, Error> {
+        let (id, key_hash) = shown.ok_or_else(unknown)?;
+        let agent = self.core.admitted_agent(id).await?;
+        if agent.key_hash == key_hash { Ok(id) } else { Err(unknown()) }
     }
 }
 
 /// What a call shows of its caller.
 struct Shown {
     token: Option<String>,
-    agent: Option<AgentId>,
+    /// The id and the key's hash.
+    agent: Option<(AgentId, String)>,
 }
 
 /// Who calls.
@@ -114,7 +110,8 @@ impl Shown {
             request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
         Self {
             token: bearer(request),
-            agent: certificates.and_then(|chain| chain.first().and_then(agent_of)),
+            agent: certificates
+                .and_then(|chain| chain.first().and_then(|leaf| Some((agent_of(leaf)?, key_hash_of(leaf)?)))),
         }
     }
 }

@@ -41,6 +41,9 @@ pub const TABLE: &[(&str, Access)] = &[
     ("/tradepost.v1.AccountService/ResumeAccount", EDITOR),
     ("/tradepost.v1.AccountService/UpdateAccount", OWNER),
     ("/tradepost.v1.AccountService/UpdatePacing", OWNER),
+    ("/tradepost.v1.AgentIdentityService/ProveCertificate", Agent),
+    ("/tradepost.v1.AgentIdentityService/RenewCertificate", Agent),
+    ("/tradepost.v1.AgentService/ApproveAgent", OWNER),
     ("/tradepost.v1.AgentService/CreateEnrolmentToken", OWNER),
     ("/tradepost.v1.AgentService/GetAgent", VIEWER),
     ("/tradepost.v1.AgentService/ListAgents", VIEWER),
@@ -48,7 +51,9 @@ pub const TABLE: &[(&str, Access)] = &[
     ("/tradepost.v1.AgentSessionService/FetchPhoto", Agent),
     ("/tradepost.v1.AgentSessionService/Open", Agent),
     ("/tradepost.v1.AuthService/WhoAmI", VIEWER),
+    ("/tradepost.v1.EnrolmentService/BeginReturn", Anyone),
     ("/tradepost.v1.EnrolmentService/Enrol", Anyone),
+    ("/tradepost.v1.EnrolmentService/FinishReturn", Anyone),
     ("/tradepost.v1.EventService/ListEvents", VIEWER),
     ("/tradepost.v1.EventService/StreamEvents", VIEWER),
     ("/tradepost.v1.EvidenceService/UploadEvidence", Agent),
@@ -141,9 +146,10 @@ mod tests {
     fn what_agents_do_is_for_certificates_alone_and_what_changes_things_is_not_for_viewers() {
         for (path, access) in TABLE {
             let method = path.rsplit('/').next().unwrap_or_default();
-            let of_agents = ["AgentSessionService", "PublishPermitService", "EvidenceService/"]
-                .iter()
-                .any(|service| path.contains(service));
+            let of_agents =
+                ["AgentIdentityService", "AgentSessionService", "PublishPermitService", "EvidenceService/"]
+                    .iter()
+                    .any(|service| path.contains(service));
             assert_eq!(of_agents, *access == Agent, "{path}");
             let reads = ["Get", "List", "Stream", "Download", "WhoAmI", "Check", "Watch"]
                 .iter()

@@ -5,6 +5,8 @@
 mod access;
 mod agent;
 mod batch;
+mod fuzz;
+mod identity;
 mod input;
 mod looks;
 mod pacing;

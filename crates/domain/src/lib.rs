@@ -29,5 +29,7 @@ pub mod posting;
 pub mod publish;
 pub mod reconcile;
 pub mod retry;
+pub mod standing;
 pub mod time;
+pub mod trust;
 pub mod waiting;

@@ -25,6 +25,7 @@ mod events;
 mod evidence;
 mod fault;
 mod fleet;
+mod identities;
 pub(crate) mod listings;
 mod looks;
 mod pacing;

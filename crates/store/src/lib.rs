@@ -19,6 +19,7 @@ mod events;
 mod evidence;
 mod fleet;
 mod gather;
+mod identities;
 mod listings;
 mod looks;
 #[cfg(feature = "model")]
@@ -40,6 +41,7 @@ pub use self::events::Events;
 pub use self::evidence::{Evidence, EvidenceFile};
 pub use self::fleet::{Fleets, NewFleetEpoch, Owed};
 pub use self::gather::{Asked, FoundRun, Gather, Ground, Supplies};
+pub use self::identities::{AgentIdentities, Joining};
 pub use self::listings::Listings;
 pub use self::looks::Looks;
 pub use self::page::{Cursor, PageRequest, Slice};
@@ -59,6 +61,7 @@ pub trait Store:
     + Listings
     + Photos
     + Agents
+    + AgentIdentities
     + Work
     + Gather
     + Looks
