@@ -49,6 +49,7 @@ pub(crate) struct Agent {
     pub(crate) last_seen_at: Option<Time>,
     pub(crate) created_at: Option<Time>,
     pub(crate) controller_id: String,
+    pub(crate) locked_because: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -447,6 +448,7 @@ pub(crate) fn presence_name(presence: agent::Presence) -> &'static str {
         agent::Presence::Online => "online",
         agent::Presence::Offline => "offline",
         agent::Presence::Revoked => "revoked",
+        agent::Presence::NeedsApproval => "needs_approval",
     }
 }
 

@@ -21,10 +21,11 @@ use tradepost_runtime::clock::{SharedClock, SystemClock};
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::{Drained, Tasks};
 use tradepost_runtime::telemetry::{self, Metrics};
-use tradepost_runtime::tls::{self, ClientAuth, Protocols, ReloadingServerConfig, TlsListener};
+use tradepost_runtime::tls::{ListenerOptions, ReloadingServerConfig, TlsListener};
 use tradepost_store::Database;
 
 use crate::background::{self, Grace};
+use crate::certificates::{self, Listening};
 use crate::config::{self, Config};
 use crate::grpc::layers::{Gate, Side};
 use crate::grpc::{self, Addresses, Api};
@@ -47,8 +48,6 @@ const CONNECTION_GRACE: Duration = Duration::from_secs(30);
 const STREAMS_MAX: u32 = 200;
 /// Headers of one call, in bytes.
 const HEADERS_MAX: u32 = 16 * 1024;
-/// Servers' certificates are made anew this often.
-const CERTIFICATES: Duration = Duration::from_secs(24 * 3600);
 /// Connections to PostgreSQL; readers of SQLite.
 const PG_CONNECTIONS: u32 = 16;
 const SQLITE_READERS: u32 = 4;
@@ -76,9 +75,9 @@ pub enum Error {
          the usual schedule"
     )]
     Looks,
-    /// TLS cannot be set up.
-    #[error("TLS: {0}")]
-    Tls(#[from] tls::Error),
+    /// A listener's certificate cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] certificates::Error),
     /// A socket cannot be bound.
     #[error("cannot listen on {address} for {what}: {source}; choose another with {flag}")]
     Listen {
@@ -138,6 +137,8 @@ pub struct App {
     tasks: Tasks,
     config: Config,
     addresses: Addresses,
+    certificates: certificates::Keeper,
+    listening: Listening,
     api: Listener,
     agents: Listener,
     metrics: Option<SocketAddr>,
@@ -148,7 +149,6 @@ pub struct App {
 
 struct Listener {
     tls: TlsListener,
-    certificate: ReloadingServerConfig,
     address: SocketAddr,
 }
 
@@ -290,9 +290,13 @@ impl App {
         let people = People::new(core.clone(), database, sealer, config.policy());
         let memory = Memory::new(&folder);
         memory.check(&core).await?;
-        let names = config.certificate_names();
-        let api = Listener::new(api, tls_config(&identity, &core, &names, Side::Api)?);
-        let agents = Listener::new(agents, tls_config(&identity, &core, &names, Side::Agents)?);
+        let identity = Arc::new(identity.with_max_offline(config.agents.max_offline));
+        let certificates = certificates::Keeper::new(Arc::clone(&identity), core.clone(), &config)?;
+        let listening = certificates.listening()?;
+        let usual = ListenerOptions::default();
+        let paced = ListenerOptions { accepts_per_second: config.agents.accepts_per_second, ..usual };
+        let api = Listener::new(api, &listening.api, usual);
+        let agents = Listener::new(agents, &listening.agents, paced);
         let addresses = Addresses {
             api: told(config.api.public_address.as_ref(), api.address),
             agents: told(config.agents.public_address.as_ref(), agents.address),
@@ -301,10 +305,12 @@ impl App {
             sessions: Sessions::new(core.clock.clone()),
             core,
             people,
-            identity: Arc::new(identity),
+            identity,
             tasks,
             config,
             addresses,
+            certificates,
+            listening,
             api,
             agents,
             metrics,
@@ -329,8 +335,8 @@ impl App {
         self.metrics
     }
 
-    /// The root's certificate, PEM: what clients trust.
-    pub fn root_pem(&self) -> &str {
+    /// The roots' certificates, PEM: what clients trust.
+    pub fn root_pem(&self) -> String {
         self.identity.root_pem()
     }
 
@@ -363,7 +369,10 @@ impl App {
             |side| Gate::new(self.core.clone(), self.people.clone(), &self.config.api.trusted_proxies, side);
         let (router, health) = grpc::api_router(&api, gate(Side::Api))
             .map_err(|status| Error::Services(status.message().to_owned()))?;
-        let router = router.merge(web::router(self.core.clone(), self.tasks.shutdown_token()));
+        let health_of_certificates = self.certificates.health();
+        let router =
+            router.merge(web::router(self.core.clone(), health_of_certificates, self.tasks.shutdown_token()));
+        let router = web::with_headers(router);
         report(&health, tonic_health::ServingStatus::Serving).await;
         let agents = grpc::agents_router(&api, gate(Side::Agents));
         let kept = self.config.retention;
@@ -372,13 +381,8 @@ impl App {
             background::keep_time(&self.core, &self.tasks, clock);
         }
         self.tasks.spawn("memory", self.memory.follow(self.core.clone(), self.tasks.shutdown_token()));
-        let names = self.config.certificate_names();
-        let certificates =
-            [(self.api.certificate.clone(), Side::Api), (self.agents.certificate.clone(), Side::Agents)];
-        self.tasks.spawn(
-            "certificates",
-            renew(self.identity, self.core.clone(), names, certificates, self.tasks.clone()),
-        );
+        let keeping = self.certificates.keep(self.listening, self.sessions.clone(), self.tasks.clone());
+        self.tasks.spawn("certificates", keeping);
         serve(&self.tasks, &self.core.ids, "api-server", router, self.api.tls);
         serve(&self.tasks, &self.core.ids, "agents-server", agents, self.agents.tls);
         end.await;
@@ -393,9 +397,12 @@ impl App {
 }
 
 impl Listener {
-    fn new((socket, address): (TcpListener, SocketAddr), config: rustls::ServerConfig) -> Self {
-        let certificate = ReloadingServerConfig::new(config);
-        Self { tls: TlsListener::from_tcp(socket, certificate.clone()), certificate, address }
+    fn new(
+        (socket, address): (TcpListener, SocketAddr),
+        config: &ReloadingServerConfig,
+        options: ListenerOptions,
+    ) -> Self {
+        Self { tls: TlsListener::from_tcp(socket, config.clone()).with_options(options), address }
     }
 }
 
@@ -409,22 +416,6 @@ async fn bound(side: Side, config: &Config) -> Result<(TcpListener, SocketAddr),
     let socket = TcpListener::bind(address).await.map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
     Ok((socket, address))
-}
-
-fn tls_config(
-    identity: &Identity,
-    core: &Core,
-    names: &[String],
-    side: Side,
-) -> Result<rustls::ServerConfig, Error> {
-    let (chain, key) = identity.server(names, core.now())?;
-    Ok(match side {
-        Side::Api => tls::server_config(chain, key, Protocols::Tls12AndLater, ClientAuth::None)?,
-        Side::Agents => {
-            let auth = ClientAuth::required(identity.agent_roots()?);
-            tls::server_config(chain, key, Protocols::Tls13, auth)?
-        }
-    })
 }
 
 async fn serve_metrics(listen: &str, metrics: Metrics, tasks: &Tasks) -> Result<Option<SocketAddr>, Error> {
@@ -480,29 +471,6 @@ fn serve(tasks: &Tasks, ids: &Ids, name: &'static str, router: Router, listener:
             tracing::error!(%error, server = name, "a server ended");
         }
     });
-}
-
-/// Keeps the servers' certificates fresh; open connections stay as they are.
-async fn renew(
-    identity: Arc<Identity>,
-    core: Core,
-    names: Vec<String>,
-    certificates: [(ReloadingServerConfig, Side); 2],
-    tasks: Tasks,
-) {
-    let shutdown = tasks.shutdown_token();
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(CERTIFICATES) => {}
-        }
-        for (certificate, side) in &certificates {
-            match tls_config(&identity, &core, &names, *side) {
-                Ok(fresh) => certificate.store(fresh),
-                Err(error) => tracing::error!(%error, "a server's certificate could not be made anew"),
-            }
-        }
-    }
 }
 
 impl std::fmt::Debug for App {

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tradepost_domain::reconcile;
+use tradepost_domain::standing::MAX_OFFLINE;
 use tradepost_runtime::config::{self, Sources};
 use tradepost_runtime::telemetry::{self, LogFormat};
 
@@ -17,6 +18,9 @@ use crate::args::Args;
 use crate::service::people::Policy;
 
 pub use self::retention::{Keep, Retention};
+
+/// A thousand agents are back within five seconds of a restart, at a third of one core.
+const ACCEPTS_PER_SECOND: u32 = 250;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Deserialize)]
@@ -70,6 +74,10 @@ pub struct Api {
     /// Networks of reverse proxies, e.g. `10.0.0.0/8`, whose `X-Forwarded-For` says where a call comes from. Everybody
     /// else's is ignored.
     pub trusted_proxies: Vec<IpNet>,
+    /// A certificate of one's own for people and browsers, leaf first, PEM. Default: one of the controller's authority.
+    pub certificate_file: Option<PathBuf>,
+    /// Its key, PEM, without a passphrase.
+    pub key_file: Option<PathBuf>,
 }
 
 /// Users.
@@ -91,6 +99,11 @@ pub struct Agents {
     pub listen: SocketAddr,
     /// What agents are told to reach it by, as host:port. Default: the address it listens on.
     pub public_address: Option<String>,
+    /// An agent that was not heard of for longer waits for a person's approval.
+    #[serde(with = "config::duration")]
+    pub max_offline: Duration,
+    /// How many connections are taken in a second, so that a restart is no stampede.
+    pub accepts_per_second: u32,
 }
 
 /// The listener for metrics.
@@ -169,6 +182,8 @@ impl Default for Api {
             public_address: None,
             names: Vec::new(),
             trusted_proxies: Vec::new(),
+            certificate_file: None,
+            key_file: None,
         }
     }
 }
@@ -181,7 +196,12 @@ impl Default for Users {
 
 impl Default for Agents {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 7444).into(), public_address: None }
+        Self {
+            listen: ([127, 0, 0, 1], 7444).into(),
+            public_address: None,
+            max_offline: MAX_OFFLINE,
+            accepts_per_second: ACCEPTS_PER_SECOND,
+        }
     }
 }
 

@@ -7,10 +7,14 @@ use std::time::Duration;
 use clap::Parser;
 use secrecy::SecretString;
 use tradepost_controller::app::{self, App, Opener, Surroundings};
-use tradepost_controller::args::{Admin, Args, Command, ConfigCommand, FleetEpochCommand};
+use tradepost_controller::args::{Admin, Args, Command, ConfigCommand, FleetEpochCommand, Trust};
 use tradepost_controller::config::{Config, EXAMPLE};
+use tradepost_controller::identity;
+use tradepost_controller::identity::rotation::{self, Scope, Step};
 use tradepost_controller::maintenance::{self, Restored};
 use tradepost_domain::fleet::FleetEpoch;
+use tradepost_domain::trust::Phase;
+use tradepost_runtime::clock::{Clock, SystemClock};
 use tradepost_runtime::tasks::{self, Drained};
 use tradepost_runtime::{telemetry, tls};
 
@@ -34,6 +38,9 @@ fn main() -> ExitCode {
     };
     if let Some(Command::Config(ConfigCommand::Check)) = args.command {
         return say("the configuration is right");
+    }
+    if let Some(Command::Trust(command)) = args.command {
+        return trust(&config, command).unwrap_or_else(complain);
     }
     let guard = match telemetry::init(&config.telemetry()) {
         Ok(guard) => guard,
@@ -64,8 +71,8 @@ async fn perform(command: Command, config: Config, place: &str) -> ExitCode {
         Command::FleetEpoch(FleetEpochCommand::Bump { after, reason }) => {
             bump(&config, FleetEpoch(after), &reason).await
         }
-        // Both were answered before telemetry began.
-        Command::Config(_) => Ok(ExitCode::SUCCESS),
+        // These were answered before telemetry began.
+        Command::Config(_) | Command::Trust(_) => Ok(ExitCode::SUCCESS),
     };
     performed.unwrap_or_else(complain)
 }
@@ -182,6 +189,47 @@ async fn bump(config: &Config, after: FleetEpoch, reason: &str) -> Result<ExitCo
         "clicks that were under way are looked for, and each agent tells first what it did; start the controllers now",
     );
     Ok(say(&format!("fleet epoch {}", fleet.epoch.0)))
+}
+
+fn trust(config: &Config, command: Trust) -> Result<ExitCode, identity::Error> {
+    let folder = config.identity_folder();
+    let now = Clock::now(&SystemClock);
+    let phase = match command {
+        Trust::Status => rotation::phase(&folder)?,
+        Trust::Begin { agents_ca_only } => {
+            let scope = if agents_ca_only { Scope::AgentsCa } else { Scope::Root };
+            rotation::begin(&folder, scope, now)?
+        }
+        Trust::Advance => rotation::step(&folder, Step::Advance)?,
+        Trust::Rollback => rotation::step(&folder, Step::Rollback)?,
+    };
+    let (stands, next) = match phase {
+        Phase::Stable { present } => (
+            format!("generation {present} signs and is trusted; no rotation is under way"),
+            "`controller trust begin` makes the next generation known",
+        ),
+        Phase::Announced { old, new } => (
+            format!("generation {old} signs; generations {old} and {new} are trusted"),
+            "`controller trust advance` signs with the new one",
+        ),
+        Phase::Switched { old, new } => (
+            format!("generation {new} signs; generations {new} and {old} are trusted"),
+            "`controller trust advance` trusts the new one alone; best a day from now, when every running agent has a new certificate",
+        ),
+        Phase::Retired { old, new } => (
+            format!(
+                "generation {new} signs and is trusted; the keys of generation {old} are kept for a way back"
+            ),
+            "`controller trust advance` destroys the old keys, for good",
+        ),
+    };
+    let back =
+        if matches!(phase, Phase::Stable { .. }) { "" } else { "\nback      `controller trust rollback`" };
+    Ok(say(&format!(
+        "phase     {}\nstands    {stands}\nnext      {next}{back}\nfolder    {}",
+        phase.name(),
+        folder.display()
+    )))
 }
 
 #[expect(clippy::print_stderr, reason = "for people at the terminal")]

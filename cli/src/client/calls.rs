@@ -111,6 +111,11 @@ impl Client {
         convert::agent(convert::present(answer.agent, "agent")?)
     }
 
+    pub(crate) async fn approve_agent(&self, id: String) -> Result<model::Agent> {
+        let answer = call!(self, Harmless, AgentServiceClient.approve_agent(v1::ApproveAgentRequest { id }))?;
+        convert::agent(convert::present(answer.agent, "agent")?)
+    }
+
     pub(crate) async fn revoke_agent(&self, id: String) -> Result<model::Agent> {
         let answer = call!(self, Harmless, AgentServiceClient.revoke_agent(v1::RevokeAgentRequest { id }))?;
         convert::agent(convert::present(answer.agent, "agent")?)

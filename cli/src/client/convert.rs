@@ -77,10 +77,20 @@ pub(super) fn agent(message: v1::Agent) -> Result<model::Agent> {
         v1::Presence::Online => agent::Presence::Online,
         v1::Presence::Offline => agent::Presence::Offline,
         v1::Presence::Revoked => agent::Presence::Revoked,
+        v1::Presence::NeedsApproval => agent::Presence::NeedsApproval,
         v1::Presence::Unspecified => return Err(unknown("presence", message.presence)),
     };
-    let v1::Agent { id, name, platform, version, presence: _, last_seen_at, created_at, controller_id } =
-        message;
+    let v1::Agent {
+        id,
+        name,
+        platform,
+        version,
+        presence: _,
+        last_seen_at,
+        created_at,
+        controller_id,
+        locked_because,
+    } = message;
     Ok(model::Agent {
         id,
         name,
@@ -90,6 +100,7 @@ pub(super) fn agent(message: v1::Agent) -> Result<model::Agent> {
         last_seen_at: time(last_seen_at),
         created_at: time(created_at),
         controller_id,
+        locked_because,
     })
 }
 

@@ -303,6 +303,10 @@ impl v1::agent_service_server::AgentService for Fake {
         Err(Status::not_found("there is no such agent"))
     }
 
+    async fn approve_agent(&self, _: Request<v1::ApproveAgentRequest>) -> Answer<v1::ApproveAgentResponse> {
+        Err(Status::unimplemented("not in these tests"))
+    }
+
     async fn revoke_agent(&self, _: Request<v1::RevokeAgentRequest>) -> Answer<v1::RevokeAgentResponse> {
         Err(Status::not_found("there is no such agent"))
     }

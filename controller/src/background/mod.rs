@@ -20,8 +20,9 @@ use crate::service::{Core, People};
 use crate::session::Sessions;
 use crate::{metric, timekeeping};
 
-/// Agents that were heard of are recorded this often.
-const TOUCH: Duration = Duration::from_secs(5);
+/// Agents that were heard of are recorded this often, and streams of revoked ones ended: within five seconds, jitter and
+/// the round itself included, even when every hint was lost.
+const TOUCH: Duration = Duration::from_secs(4);
 /// Without a hint, jobs that became ready are looked for this often.
 const DISPATCH: Duration = Duration::from_secs(1);
 /// Leases and permits whose time has passed are looked for this often.

@@ -22,10 +22,11 @@ use tradepost_store::{Bearer, Principal};
 
 use super::methods::{self, Access, Rule};
 use super::{peer, status, watch};
-use crate::identity::agent_of;
+use crate::identity::{agent_of, key_hash_of};
 use crate::metric;
 use crate::service::people::Peer;
 use crate::service::people::bearer::Need;
+use crate::service::standing::unknown;
 use crate::service::{Core, Error, People, Reason};
 
 /// Names the workspace that a call works in, by id or name, where it is not the session's own.
@@ -97,17 +98,11 @@ impl Gate {
         admitted.map(|()| Box::new(bearer))
     }
 
-    /// The agent of the certificate, as long as it is neither unknown nor revoked.
-    async fn agent(&self, id: Option<AgentId>) -> Result<AgentId, Error> {
-        let unknown = || {
-            Error::new(Reason::AgentUnknown, "the client certificate is none of a known agent; enrol it anew")
-        };
-        let id = id.ok_or_else(unknown)?;
-        let agent = self.core.store.find_agent(id).await?.ok_or_else(unknown)?;
-        match agent.revoked_at {
-            None => Ok(id),
-            Some(_) => Err(Error::new(Reason::AgentRevoked, "this agent is revoked; enrol it anew")),
-        }
+    /// The agent of the certificate, as long as it is neither unknown, revoked nor locked, and the key is its own.
+    async fn agent(&self, shown: Option<(AgentId, String)>) -> Result<AgentId, Error> {
+        let (id, key_hash) = shown.ok_or_else(unknown)?;
+        let agent = self.core.admitted_agent(id).await?;
+        if agent.key_hash == key_hash { Ok(id) } else { Err(unknown()) }
     }
 }
 
@@ -124,7 +119,8 @@ pub(super) fn need(rule: &Rule, step_up: bool) -> Need<'_> {
 struct Shown {
     token: Option<String>,
     workspace: Option<String>,
-    agent: Option<AgentId>,
+    /// The id and the key's hash.
+    agent: Option<(AgentId, String)>,
     peer: Peer,
 }
 
@@ -147,7 +143,8 @@ impl Shown {
                 .and_then(|value| value.to_str().ok())
                 .map(str::to_owned),
             peer: peer::of(request, trusted),
-            agent: certificates.and_then(|chain| chain.first().and_then(agent_of)),
+            agent: certificates
+                .and_then(|chain| chain.first().and_then(|leaf| Some((agent_of(leaf)?, key_hash_of(leaf)?)))),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Who may call what: the `access` option of each method, read from the descriptors (`proto/tradepost/v1/access.proto`).
 //! A method without a rule is denied to everyone; a test walks the descriptors and fails on one.
 //!
-//! [`TABLE`] has the rules of services that are not ours (health, reflection), and of methods whose option is yet to come.
+//! [`TABLE`] has the rules of services that are not ours (health, reflection).
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -44,19 +44,12 @@ const EDITOR: Access = Access::Role(Role::Editor);
 const OWNER: Access = Access::Role(Role::Owner);
 const OPERATOR: Access = Access::Role(Role::Operator);
 
-/// Rules of methods that carry no option, by path.
+/// Rules of methods that are not ours and so carry no option, by path.
 pub const TABLE: &[(&str, Access)] = &[
     ("/grpc.health.v1.Health/Check", Anyone),
     ("/grpc.health.v1.Health/List", Anyone),
     ("/grpc.health.v1.Health/Watch", Anyone),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", OPERATOR),
-    ("/tradepost.v1.AgentService/CreateEnrolmentToken", OWNER),
-    ("/tradepost.v1.AgentService/GetAgent", VIEWER),
-    ("/tradepost.v1.AgentService/ListAgents", VIEWER),
-    ("/tradepost.v1.AgentService/RevokeAgent", OWNER),
-    ("/tradepost.v1.AgentSessionService/FetchPhoto", Agent),
-    ("/tradepost.v1.AgentSessionService/Open", Agent),
-    ("/tradepost.v1.EnrolmentService/Enrol", Anyone),
 ];
 
 /// The name of a path (for metrics, which must not grow with what strangers ask for) and its rule.
@@ -65,27 +58,18 @@ pub fn rule(path: &str) -> Option<(&'static str, &'static Rule)> {
     RULES.get_key_value(path).map(|(path, rule)| (path.as_str(), rule))
 }
 
-/// Rows of our own methods in [`TABLE`] whose sessions need a recent proof.
-const STEP_UP: &[&str] =
-    &["/tradepost.v1.AgentService/CreateEnrolmentToken", "/tradepost.v1.AgentService/RevokeAgent"];
-
 fn rules() -> BTreeMap<String, Rule> {
     let mut rules = BTreeMap::new();
     for (path, access) in TABLE {
         let streams = path.ends_with("/Watch") || path.ends_with("/ServerReflectionInfo");
         let scope = (!path.starts_with("/grpc.health")).then(|| scope_of(path));
-        rules.insert(
-            (*path).to_owned(),
-            Rule { access: *access, step_up: STEP_UP.contains(path), scope, streams },
-        );
+        rules.insert((*path).to_owned(), Rule { access: *access, step_up: false, scope, streams });
     }
     for method in walk() {
         let streams = method.is_client_streaming() || method.is_server_streaming();
         let path = path_of(&method);
         if let Some(rule) = option(&method) {
             rules.insert(path, Rule { streams, ..rule });
-        } else if let Some(rule) = rules.get_mut(&path) {
-            rule.streams = streams;
         }
     }
     rules
@@ -196,9 +180,10 @@ mod tests {
         for path in walk().iter().map(path_of) {
             let (_, rule) = rule(&path).expect("every method has one");
             let method = path.rsplit('/').next().unwrap_or_default();
-            let of_agents = ["AgentSessionService", "PublishPermitService", "EvidenceService/"]
-                .iter()
-                .any(|service| path.contains(service));
+            let of_agents =
+                ["AgentIdentityService", "AgentSessionService", "PublishPermitService", "EvidenceService/"]
+                    .iter()
+                    .any(|service| path.contains(service));
             assert_eq!(of_agents, rule.access == Agent, "{path}");
             // Their own tokens and their own membership are theirs to change.
             let own = ["CreateToken", "LeaveWorkspace"].contains(&method);

@@ -8,6 +8,7 @@
 
 mod account;
 mod agent;
+mod agent_identity;
 mod auth;
 mod chunks;
 mod enrolment;
@@ -122,7 +123,8 @@ pub fn api_router(
 pub fn agents_router(api: &Api, gate: layers::Gate) -> Router {
     let routes = Routes::new(limited!(agent_session_service_server::AgentSessionServiceServer, api))
         .add_service(limited!(publish_permit_service_server::PublishPermitServiceServer, api))
-        .add_service(limited!(evidence_service_server::EvidenceServiceServer, api));
+        .add_service(limited!(evidence_service_server::EvidenceServiceServer, api))
+        .add_service(limited!(agent_identity_service_server::AgentIdentityServiceServer, api));
     gate.around(routes.into_axum_router())
 }
 

@@ -127,6 +127,8 @@ reasons! {
     AccountUnbound = "ACCOUNT_UNBOUND", FailedPrecondition;
     /// The agent is revoked.
     AgentRevoked = "AGENT_REVOKED", FailedPrecondition;
+    /// The agent is refused until a person approves it.
+    AgentNeedsApproval = "AGENT_NEEDS_APPROVAL", FailedPrecondition;
     /// The listing may be published already.
     PastTheFence = "PAST_THE_FENCE", FailedPrecondition;
     /// The posting's state does not allow it.
@@ -159,6 +161,10 @@ reasons! {
     SecondFactorAbsent = "SECOND_FACTOR_ABSENT", FailedPrecondition;
     /// The agent's numbers cannot come from this database.
     AgentAhead = "AGENT_AHEAD", FailedPrecondition;
+    /// A try to attach that is older than one that was accepted.
+    JoinStale = "JOIN_STALE", Aborted;
+    /// The challenge of a return is too old, used, or not ours.
+    ReturnChallengeInvalid = "RETURN_CHALLENGE_INVALID", Aborted;
     /// The run is not the job's present one.
     StaleRun = "STALE_RUN", Aborted;
     /// The etag is old.

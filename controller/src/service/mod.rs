@@ -28,6 +28,7 @@ pub mod recent;
 pub mod reconcile;
 pub mod recount;
 pub mod run;
+pub mod standing;
 pub mod stream;
 pub mod sweep;
 pub mod waiting;

@@ -5,7 +5,9 @@
 mod access;
 mod agent;
 mod batch;
+mod fuzz;
 mod guard;
+mod identity;
 mod input;
 mod looks;
 mod matrix;

@@ -39,10 +39,10 @@ pub(crate) struct System {
     pub(crate) api: String,
     pub(crate) agents: String,
     token: String,
-    change: fn(&mut Config),
     folder: tempfile::TempDir,
     running: Option<Running>,
     tasks: Tasks,
+    adjust: Option<Adjust>,
 }
 
 /// Whether the controller remembers how far its database had come.
@@ -51,6 +51,9 @@ pub(crate) enum Memory {
     Kept,
     Lost,
 }
+
+/// What a test configures its own way.
+pub(crate) type Adjust = Box<dyn Fn(&mut Config) + Send + Sync>;
 
 struct Running {
     end: oneshot::Sender<()>,
@@ -63,13 +66,12 @@ impl System {
     }
 
     pub(crate) async fn start_on(database: TestDatabase) -> Result<Self> {
-        Self::start_with(database, |_| ()).await
+        Self::start_with(database, None).await
     }
 
-    /// With a configuration that `change` changes.
-    pub(crate) async fn start_with(database: TestDatabase, change: fn(&mut Config)) -> Result<Self> {
+    /// With a configuration that `adjust` changes.
+    pub(crate) async fn start_with(database: TestDatabase, adjust: Option<Adjust>) -> Result<Self> {
         let mut system = Self {
-            change,
             database,
             // Certificates are checked against the real time.
             clock: ManualClock::new(Timestamp::from_micros(SystemClock.now().as_micros())),
@@ -80,6 +82,7 @@ impl System {
             folder: tempfile::tempdir()?,
             running: None,
             tasks: Tasks::new(),
+            adjust,
         };
         system.resume().await?;
         Ok(system)
@@ -93,7 +96,6 @@ impl System {
         config.agents.listen = ([127, 0, 0, 1], 0).into();
         // Tests are their own proxy, so that each person comes from an address of their own.
         config.api.trusted_proxies = vec!["127.0.0.0/8".parse()?];
-        (self.change)(&mut config);
         let surroundings = Surroundings {
             clock: self.clock.clone(),
             ids: Ids::from_system(),
@@ -101,6 +103,9 @@ impl System {
             metrics: None,
             authority: Authority::Given,
         };
+        if let Some(adjust) = &self.adjust {
+            adjust(&mut config);
+        }
         let app = App::build(config, surroundings).await?;
         self.api = app.api_address().to_string();
         self.agents = app.agents_address().to_string();
@@ -124,7 +129,31 @@ impl System {
     }
 
     pub(crate) async fn channel(&self, address: &str, identity: Option<ClientIdentity>) -> Result<Channel> {
-        channel(&self.root_pem, address, identity).await
+        let roots = tls::pem::roots(&tls::pem::certificates(self.root_pem.as_bytes(), "root")?)?;
+        let mut config = tls::client_config(roots, identity)?;
+        config.time_provider = Arc::new(tls::TlsClock(self.clock.clone()));
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?.timeout(DEADLINE);
+        Ok(endpoint.connect_with_connector(Connector::new(config)).await?)
+    }
+
+    /// A second controller on the same database and identity: the address for agents, and what ends it.
+    pub(crate) async fn sibling(&self) -> Result<(String, oneshot::Sender<()>)> {
+        let mut config = Config { data_dir: self.folder.path().to_owned(), ..Config::default() };
+        config.database.url = Some(self.database.url().to_owned().into());
+        config.api.listen = ([127, 0, 0, 1], 0).into();
+        config.agents.listen = ([127, 0, 0, 1], 0).into();
+        let surroundings = Surroundings {
+            clock: self.clock.clone(),
+            ids: Ids::from_system(),
+            grace: Grace::None,
+            metrics: None,
+            authority: Authority::Given,
+        };
+        let app = App::build(config, surroundings).await?;
+        let address = app.agents_address().to_string();
+        let (end, ending) = oneshot::channel();
+        self.tasks.spawn("sibling", app.run(async move { drop(ending.await) }));
+        Ok((address, end))
     }
 
     pub(crate) async fn user(&self) -> Result<User> {
@@ -166,6 +195,15 @@ impl System {
         config
     }
 
+    /// A user whose program trusts another root for the api listener.
+    pub(crate) async fn user_through(&self, root_pem: &str) -> Result<User> {
+        let roots = tls::pem::roots(&tls::pem::certificates(root_pem.as_bytes(), "root")?)?;
+        let connector = Connector::new(tls::client_config(roots, None)?);
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.api))?.timeout(DEADLINE);
+        let channel = endpoint.connect_with_connector(connector).await?;
+        Ok(User { channel, token: self.token.clone() })
+    }
+
     pub(crate) fn identity_folder(&self) -> std::path::PathBuf {
         self.folder.path().join("identity")
     }
@@ -189,17 +227,6 @@ impl System {
         core.store.close().await;
         Ok(User { channel: self.channel(&self.api, None).await?, token })
     }
-}
-
-pub(crate) async fn channel(
-    root_pem: &str,
-    address: &str,
-    identity: Option<ClientIdentity>,
-) -> Result<Channel> {
-    let roots = tls::pem::roots(&tls::pem::certificates(root_pem.as_bytes(), "root")?)?;
-    let connector = Connector::new(tls::client_config(roots, identity)?);
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?.timeout(DEADLINE);
-    Ok(endpoint.connect_with_connector(connector).await?)
 }
 
 /// A signed-in user.

@@ -27,6 +27,7 @@ mod evidence;
 mod factors;
 mod fault;
 mod fleet;
+mod identities;
 mod invitations;
 pub(crate) mod listings;
 mod looks;

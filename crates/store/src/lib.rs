@@ -20,6 +20,7 @@ mod evidence;
 mod factors;
 mod fleet;
 mod gather;
+mod identities;
 mod listings;
 mod looks;
 #[cfg(feature = "model")]
@@ -45,6 +46,7 @@ pub use self::evidence::{Evidence, EvidenceFile};
 pub use self::factors::{Factor, Factors, Sealed};
 pub use self::fleet::{Fleets, NewFleetEpoch, Owed};
 pub use self::gather::{Asked, FoundRun, Gather, Ground, Supplies};
+pub use self::identities::{AgentIdentities, Joining};
 pub use self::listings::Listings;
 pub use self::looks::Looks;
 pub use self::page::{Cursor, PageRequest, Slice};
@@ -72,6 +74,7 @@ pub trait Store:
     + Listings
     + Photos
     + Agents
+    + AgentIdentities
     + Work
     + Gather
     + Looks

@@ -10,6 +10,7 @@ pub mod differential;
 pub mod feed;
 pub mod fleet;
 pub mod gather;
+pub mod identities;
 pub mod pacing;
 pub mod people;
 pub mod retention;
@@ -111,6 +112,8 @@ macro_rules! conformance_suite {
             pacing::one_job_of_a_kind_is_open,
             retention::old_events_go_in_batches_and_the_feed_says_where_it_begins,
             retention::old_steps_evidence_and_sign_ins_go_and_contents_in_use_stay,
+            identities::a_locked_agent_is_out_until_it_is_approved,
+            identities::a_used_enrolment_string_with_another_key_is_told,
             tenancy::another_workspace_sees_nothing,
             work::a_publication_is_kept_from_queue_to_receipt,
             work::a_change_is_whole_or_nothing,
