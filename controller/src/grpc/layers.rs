@@ -68,7 +68,7 @@ impl Gate {
         match (rule.access, self.side) {
             (Access::Anyone, Side::Api) => Ok(Caller::Anyone),
             (Access::User | Access::Role(_), Side::Api) => self.user(rule, shown).await.map(Caller::User),
-            (Access::Agent, Side::Agents) => self.agent(shown.agent).await.map(Caller::Agent),
+            (Access::Agent, Side::Agents) => self.agent(shown.agent.clone()).await.map(Caller::Agent),
             (Access::Agent, Side::Api) | (Access::Anyone | Access::User | Access::Role(_), Side::Agents) => {
                 Err(Error::new(
                     Reason::RoleInsufficient,
