@@ -19,6 +19,7 @@ use tradepost_domain::id::ControllerId;
 use tradepost_runtime::clock::disciplined::DisciplinedClock;
 use tradepost_runtime::clock::{SharedClock, SystemClock};
 use tradepost_runtime::ids::Ids;
+use tradepost_runtime::signature::{self, Signer};
 use tradepost_runtime::tasks::{Drained, Tasks};
 use tradepost_runtime::telemetry::{self, Metrics};
 use tradepost_runtime::tls::{ListenerOptions, ReloadingServerConfig, TlsListener};
@@ -33,7 +34,7 @@ use crate::identity::{self, Identity};
 use crate::memory::Memory;
 use crate::seal::{self, Sealer};
 use crate::service::recent::Recent;
-use crate::service::{Core, People};
+use crate::service::{AuditLog, Core, People};
 use crate::session::Sessions;
 use crate::{metric, timekeeping, web};
 
@@ -51,6 +52,8 @@ const HEADERS_MAX: u32 = 16 * 1024;
 /// Connections to PostgreSQL; readers of SQLite.
 const PG_CONNECTIONS: u32 = 16;
 const SQLITE_READERS: u32 = 4;
+/// The file in the identity folder of the key that signs checkpoints.
+pub const AUDIT_KEY: &str = "audit.key";
 
 /// Why the controller cannot start or end well. Each is one line with the mend.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +96,9 @@ pub enum Error {
     /// The keys of sealed secrets cannot be used.
     #[error(transparent)]
     Sealer(#[from] seal::Error),
+    /// The key of checkpoints, or their file, cannot be used.
+    #[error("audit log: {0}")]
+    Signer(#[from] signature::Error),
     /// Metrics cannot be recorded.
     #[error("metrics: {0}")]
     Metrics(String),
@@ -132,6 +138,7 @@ pub enum Authority {
 pub struct App {
     core: Core,
     people: People,
+    log: AuditLog,
     sessions: Sessions,
     identity: Arc<Identity>,
     tasks: Tasks,
@@ -287,7 +294,9 @@ impl App {
             tracing::info!(folder = %folder.display(), "a certificate authority was made");
         }
         let sealer = Sealer::load_or_create(&folder, &core.ids)?;
-        let people = People::new(core.clone(), database, sealer, config.policy());
+        let people = People::new(core.clone(), Arc::clone(&database), sealer, config.policy());
+        let signer = Signer::load_or_create(&folder.join(AUDIT_KEY))?;
+        let log = AuditLog::new(core.clone(), database, signer);
         let memory = Memory::new(&folder);
         memory.check(&core).await?;
         let identity = Arc::new(identity.with_max_offline(config.agents.max_offline));
@@ -305,6 +314,7 @@ impl App {
             sessions: Sessions::new(core.clock.clone()),
             core,
             people,
+            log,
             identity,
             tasks,
             config,
@@ -350,6 +360,11 @@ impl App {
         &self.core
     }
 
+    /// Use cases of the audit log, for tests and tools beside the services.
+    pub fn audit_log(&self) -> &AuditLog {
+        &self.log
+    }
+
     /// Use cases of users, for tests and tools beside the services.
     pub fn people(&self) -> &People {
         &self.people
@@ -360,13 +375,16 @@ impl App {
         let api = Api {
             core: self.core.clone(),
             people: self.people.clone(),
+            log: self.log.clone(),
             sessions: self.sessions.clone(),
             identity: Arc::clone(&self.identity),
             tasks: self.tasks.clone(),
             addresses: self.addresses,
         };
-        let gate =
-            |side| Gate::new(self.core.clone(), self.people.clone(), &self.config.api.trusted_proxies, side);
+        let gate = |side| {
+            let (core, people, log) = (self.core.clone(), self.people.clone(), self.log.clone());
+            Gate::new(core, people, log, &self.config.api.trusted_proxies, side)
+        };
         let (router, health) = grpc::api_router(&api, gate(Side::Api))
             .map_err(|status| Error::Services(status.message().to_owned()))?;
         let health_of_certificates = self.certificates.health();

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use tradepost_domain::audit::Actor;
 use tradepost_domain::fleet::{Fleet, FleetEpoch};
 use tradepost_domain::time::Timestamp;
 
@@ -38,7 +39,7 @@ pub async fn restore(config: &Config, surroundings: &Surroundings, from: &Path) 
     let core = open_core(&staged, surroundings, Opener::Command).await?;
     let database = core.store.fleet().await?.database;
     let after = left.max(memory.newest_epoch(database));
-    let fleet = core.restored(after, "a backup was put back with `controller restore`").await;
+    let fleet = core.restored(Actor::Host, after, "a backup was put back with `controller restore`").await;
     core.store.close().await;
     let fleet = fleet?;
     let now = surroundings.clock.now().since(Timestamp::EPOCH);
@@ -69,7 +70,7 @@ pub async fn bump_fleet_epoch(
     let core = open_core(config, surroundings, opener).await?;
     let memory = Memory::new(&config.identity_folder());
     let database = core.store.fleet().await?.database;
-    let fleet = core.restored(after.max(memory.newest_epoch(database)), reason).await;
+    let fleet = core.restored(Actor::Host, after.max(memory.newest_epoch(database)), reason).await;
     core.store.close().await;
     let fleet = fleet?;
     if let Err(error) = memory.note(&fleet) {

@@ -46,7 +46,7 @@ use tradepost_store::{Bearer, Principal};
 
 use crate::identity::Identity;
 use crate::service::people::Peer;
-use crate::service::{Core, Error, People};
+use crate::service::{AuditLog, Core, Error, People};
 use crate::session::Sessions;
 
 /// Hard limit of any message, both ways.
@@ -59,6 +59,8 @@ pub struct Api {
     pub core: Core,
     /// Use cases of users.
     pub people: People,
+    /// Use cases of the audit log.
+    pub log: AuditLog,
     /// Attached agents.
     pub sessions: Sessions,
     /// The certificate authority.

@@ -13,13 +13,14 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tradepost_domain::id::{AgentId, JobId};
 use tradepost_domain::time::Timestamp;
 use tradepost_runtime::tasks::Tasks;
+use tradepost_store::audit;
 use tradepost_store::{Asked, Change, Error, FoundRun, Hint, RunSteps, Store, Supplies, WakeHints};
 
 use crate::coalesce::Counter;
 use crate::error::translate;
 use crate::gather::{Found, Wanted};
 use crate::group::{Ask, Write};
-use crate::shared::{Fault, Tx};
+use crate::shared::{Fault, Tx, audit as log};
 use crate::time::Time;
 
 /// A connection of this engine.
@@ -129,9 +130,15 @@ impl Backend {
     {
         let mut conn = self.connection().await?;
         let mut hints = Vec::new();
+        let mut due = audit::due();
         let written = answered(async {
             let mut tx = conn.begin().await.map_err(translate)?;
-            match work(Tx { conn: &mut tx, hints: &mut hints }).await {
+            let done = async {
+                let value = work(Tx { conn: &mut tx, hints: &mut hints, due: &mut due }).await?;
+                log::tell(&mut tx, due.as_ref()).await?;
+                Ok::<_, Fault>(value)
+            };
+            match done.await {
                 Ok(value) => {
                     // Whatever fails here: whether the transaction was committed is not known.
                     tx.commit().await.map_err(|error| Error::Unavailable(Box::new(error)))?;
@@ -145,6 +152,9 @@ impl Backend {
         });
         match written.await {
             Some(Ok(value)) => {
+                if let Some(told) = due {
+                    told.committed();
+                }
                 self.telling.tell(hints);
                 Ok(value)
             }
@@ -167,7 +177,7 @@ impl Backend {
         let closed = || Error::Unavailable("the database is closed".into());
         let queues = self.queues().ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
-        queues.writes.send(Ask { write, now, reply }).await.map_err(|_| closed())?;
+        queues.writes.send(Ask { write, now, due: audit::due(), reply }).await.map_err(|_| closed())?;
         drop(queues);
         answer.await.map_err(|_| unanswered())?
     }

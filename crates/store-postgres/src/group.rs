@@ -17,14 +17,15 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tradepost_domain::time::Timestamp;
+use tradepost_store::audit::Due;
 use tradepost_store::{Change, Error, Hint, RunSteps};
 use uuid::Uuid;
 
 use crate::backend::{Telling, answered};
-use crate::bulk;
 use crate::error::translate;
 use crate::line::Line;
-use crate::shared::{Fault, Tx, commit, steps};
+use crate::shared::{Fault, Tx, audit, commit, steps};
+use crate::{bulk, entries};
 
 /// Transactions under way at once: while one waits for the disk, another works.
 pub(crate) const LANES: usize = 2;
@@ -51,6 +52,8 @@ pub(crate) struct Ask {
     pub(crate) write: Write,
     /// The caller's time.
     pub(crate) now: Timestamp,
+    /// The audit entry to write with it.
+    pub(crate) due: Option<Due>,
     /// Whom to tell.
     pub(crate) reply: oneshot::Sender<Result<(), Error>>,
 }
@@ -141,11 +144,11 @@ async fn commit_group(line: &mut Line, mut group: Vec<Ask>, telling: &Telling) {
         }
     }
     let mut away = None;
-    for Ask { write, now, reply } in group {
+    for Ask { write, now, due, reply } in group {
         // A database that is away is waited for once, not by each.
         let written = match &away {
             Some(text) => Err(Error::Unavailable(String::clone(text).into())),
-            None => alone(line, write, now, telling).await,
+            None => alone(line, write, now, due, telling).await,
         };
         if let Err(error) = &written
             && line.is_away()
@@ -195,17 +198,29 @@ async fn execute(conn: &mut PgConnection, sql: &'static str) -> Result<(), sqlx:
 }
 
 /// One write in its own transaction.
-async fn alone(line: &mut Line, write: Write, now: Timestamp, telling: &Telling) -> Result<(), Error> {
+async fn alone(
+    line: &mut Line,
+    write: Write,
+    now: Timestamp,
+    mut due: Option<Due>,
+    telling: &Telling,
+) -> Result<(), Error> {
     let conn = begin(line).await?;
     let mut hints = Vec::new();
-    let tx = Tx { conn, hints: &mut hints };
-    let written = match write {
-        Write::Change(change) => commit::apply(tx, *change, now).await,
-        Write::Steps(told) => steps::append(tx, *told, now).await,
+    let done = async {
+        let tx = Tx { conn: &mut *conn, hints: &mut hints, due: &mut due };
+        match write {
+            Write::Change(change) => commit::apply(tx, *change, now).await?,
+            Write::Steps(told) => steps::append(tx, *told, now).await?,
+        }
+        audit::tell(conn, due.as_ref()).await
     };
-    match written {
+    match done.await {
         Ok(()) => {
             commit(line).await?;
+            if let Some(told) = due {
+                told.committed();
+            }
             telling.tell(hints);
             Ok(())
         }
@@ -220,9 +235,12 @@ async fn together(line: &mut Line, group: &mut Vec<Ask>, telling: &Telling) -> R
         Ok((hints, stale)) => {
             commit(line).await.map_err(Failed::Unknown)?;
             telling.tell(hints);
-            for (place, ask) in group.drain(..).enumerate() {
+            for (place, Ask { due, reply, .. }) in group.drain(..).enumerate() {
                 let answer = if stale.contains(&place) { Err(Error::Stale) } else { Ok(()) };
-                drop(ask.reply.send(answer));
+                if let (Ok(()), Some(told)) = (&answer, due) {
+                    told.committed();
+                }
+                drop(reply.send(answer));
             }
             Ok(())
         }
@@ -264,6 +282,9 @@ async fn write_all(conn: &mut PgConnection, group: &[Ask]) -> Result<(Vec<Hint>,
     // In the order in which they were asked for, so that a feed tells a run's steps before its end.
     events.sort_by_key(|(place, ..)| *place);
     bulk::append_events(conn, events, &mut hints).await?;
+    let told = group.iter().enumerate().filter(|(place, _)| !stale.contains(place));
+    let told: Vec<_> = told.filter_map(|(_, ask)| ask.due.as_ref().map(|due| &due.entry)).collect();
+    entries::insert(conn, &told).await?;
     Ok((hints, stale))
 }
 

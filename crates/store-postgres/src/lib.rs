@@ -8,6 +8,7 @@ mod backend;
 mod bulk;
 mod coalesce;
 mod dialect;
+mod entries;
 mod error;
 mod gather;
 mod group;

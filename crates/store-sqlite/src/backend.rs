@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tradepost_domain::time::Timestamp;
 use tradepost_runtime::clock::SharedClock;
 use tradepost_runtime::tasks::Tasks;
+use tradepost_store::audit;
 use tradepost_store::{Change, Error, Hint, RunSteps, Store, WakeHints};
 
 use crate::error::translate;
@@ -78,7 +79,7 @@ impl Backend {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let writer = writer.ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
-        writer.send(Box::new(Ask { work, reply })).await.map_err(|_| closed())?;
+        writer.send(Box::new(Ask { work, due: audit::due(), reply })).await.map_err(|_| closed())?;
         drop(writer);
         answer.await.map_err(|_| closed())?
     }

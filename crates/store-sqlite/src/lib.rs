@@ -7,6 +7,7 @@
 mod backend;
 mod backup;
 mod dialect;
+mod entries;
 mod error;
 mod gather;
 mod open;

@@ -190,7 +190,8 @@ fn restored(kept: &str, when: i64) -> (Vec<Link>, Vec<Link>) {
 #[test]
 fn a_restored_backup_is_told_and_is_no_finding() {
     let (lost, chain) = restored("10", 500);
-    let verdict = verify(&chain, vec![mark(&lost, 10, 400), mark(&lost, 12, 410), mark(&lost, 20, 450)], None);
+    let verdict =
+        verify(&chain, vec![mark(&lost, 10, 400), mark(&lost, 12, 410), mark(&lost, 20, 450)], None);
     assert!(verdict.is_whole(), "{verdict:?}");
     let [restore] = verdict.restores.as_slice() else { panic!("{verdict:?}") };
     assert_eq!((restore.seq, restore.kept, restore.had), (11, 10, Some(20)));
@@ -203,7 +204,10 @@ fn a_restored_backup_explains_nothing_that_it_had_and_nothing_after_it() {
     assert_eq!(first(&after), (13, What::Truncated { through: 20 }));
     let mut within = mark(&lost, 10, 400);
     within.hash = Hash::ZERO;
-    assert_eq!(first(&verify(&chain, vec![within], None)), (10, What::Rewritten { checkpoint: Some(at(400)) }));
+    assert_eq!(
+        first(&verify(&chain, vec![within], None)),
+        (10, What::Rewritten { checkpoint: Some(at(400)) })
+    );
     let (lost, unreadable) = restored("many", 500);
     assert!(!verify(&unreadable, vec![mark(&lost, 20, 450)], None).is_whole());
 }
@@ -216,7 +220,10 @@ fn a_chain_without_its_beginning_needs_a_checkpoint_of_the_place() {
     assert!(verdict.is_whole(), "{verdict:?}");
     assert_eq!(verdict.pruned, 10);
     assert_eq!(first(&verify(rest, Vec::new(), Some(head))), (1, What::Missing { through: 10 }));
-    assert_eq!(first(&verify(rest, vec![mark(&links, 9, 1)], Some(head))), (1, What::Missing { through: 10 }));
+    assert_eq!(
+        first(&verify(rest, vec![mark(&links, 9, 1)], Some(head))),
+        (1, What::Missing { through: 10 })
+    );
     let mut other = mark(&links, 10, 1);
     other.hash = Hash::ZERO;
     assert_eq!(first(&verify(rest, vec![other], Some(head))), (11, What::Edited));

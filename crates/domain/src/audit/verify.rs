@@ -316,11 +316,16 @@ impl std::fmt::Display for What {
             Self::Moved { found_at } => {
                 write!(f, "moved: what belongs here stands at position {found_at}, the order was changed")
             }
-            Self::Missing { through } => write!(f, "missing: there is nothing from here through position {through}"),
+            Self::Missing { through } => {
+                write!(f, "missing: there is nothing from here through position {through}")
+            }
             Self::OutOfOrder => f.write_str("out of order: this position had come already"),
             Self::OtherChain { chain } => write!(f, "an entry of another chain: {chain}"),
             Self::Truncated { through } => {
-                write!(f, "cut off: the log ends before here, and is known to have gone on through position {through}")
+                write!(
+                    f,
+                    "cut off: the log ends before here, and is known to have gone on through position {through}"
+                )
             }
             Self::Rewritten { checkpoint: Some(_) } => {
                 f.write_str("written anew: a signed checkpoint knows another entry at this position")
