@@ -27,6 +27,7 @@ use tradepost_store::Database;
 
 use crate::background::{self, Grace};
 use crate::certificates::{self, Listening};
+use crate::checkpoints::Checkpoints;
 use crate::config::{self, Config};
 use crate::grpc::layers::{Gate, Side};
 use crate::grpc::{self, Addresses, Api};
@@ -395,6 +396,14 @@ impl App {
         let agents = grpc::agents_router(&api, gate(Side::Agents));
         let kept = self.config.retention;
         background::start(&self.core, &self.people, &self.sessions, &self.tasks, self.grace, kept);
+        let checkpoints = Checkpoints::new(
+            self.log.clone(),
+            self.core.clone(),
+            self.config.audit.clone(),
+            &self.config.data_dir,
+        );
+        let checkpoints = Arc::new(checkpoints);
+        background::keep_audit_log(&self.core, &self.tasks, &checkpoints);
         if let Some(clock) = self.disciplined {
             background::keep_time(&self.core, &self.tasks, clock);
         }
@@ -409,6 +418,9 @@ impl App {
         let ids = self.core.ids.clone();
         self.sessions.drain(|| Duration::from_secs(2).mul_f64(ids.unit()));
         let drained = self.tasks.drain(self.config.drain).await;
+        if let Err(error) = checkpoints.finish().await {
+            tracing::warn!(%error, "no last checkpoint of the audit log could be taken; entries that wait are sealed at the next start");
+        }
         self.core.store.close().await;
         Ok(drained)
     }

@@ -10,6 +10,7 @@
 //! - [`background`]: what time alone brings about.
 //! - [`identity`]: the certificate authority. [`certificates`]: the listeners' certificates, kept fresh.
 //! - [`timekeeping`]: this process's clock at the database's.
+//! - [`checkpoints`]: signed words about the audit log, in a file outside the database.
 //! - [`maintenance`]: commands beside a controller: restore, and a new fleet epoch.
 //! - [`memory`]: how far the database had come, so that an older copy is recognised.
 //! - [`seal`]: what the controller must read is sealed before it reaches the database.
@@ -19,6 +20,7 @@ pub mod app;
 pub mod args;
 pub mod background;
 pub mod certificates;
+pub mod checkpoints;
 pub mod config;
 pub mod grpc;
 pub mod identity;

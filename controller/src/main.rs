@@ -12,11 +12,13 @@ use tradepost_controller::config::{Config, EXAMPLE};
 use tradepost_controller::identity;
 use tradepost_controller::identity::rotation::{self, Scope, Step};
 use tradepost_controller::maintenance::{self, Restored};
+use tradepost_domain::audit::Actor;
 use tradepost_domain::fleet::FleetEpoch;
 use tradepost_domain::trust::Phase;
 use tradepost_runtime::clock::{Clock, SystemClock};
 use tradepost_runtime::tasks::{self, Drained};
 use tradepost_runtime::{telemetry, tls};
+use tradepost_store::audit;
 
 /// Wrong arguments or configuration; 1 is for everything else.
 const USAGE: u8 = 2;
@@ -131,7 +133,9 @@ async fn create(
         }
         Ok::<_, app::Error>(created)
     };
-    let created = created.await;
+    // One entry in the audit log, with the user and the token.
+    let told = core.scope(Actor::Host, "controller/admin_create");
+    let created = audit::scope(told, created).await;
     core.store.close().await;
     let (principal, token) = created?;
     remark(format_args!(

@@ -9,6 +9,7 @@
 mod account;
 mod agent;
 mod agent_identity;
+mod audit;
 mod auth;
 mod chunks;
 mod enrolment;
@@ -116,7 +117,8 @@ pub fn api_router(
         .add_service(limited!(job_service_server::JobServiceServer, api))
         .add_service(limited!(agent_service_server::AgentServiceServer, api))
         .add_service(limited!(enrolment_service_server::EnrolmentServiceServer, api))
-        .add_service(limited!(event_service_server::EventServiceServer, api));
+        .add_service(limited!(event_service_server::EventServiceServer, api))
+        .add_service(limited!(audit_service_server::AuditServiceServer, api));
     let services = gate.around(routes.into_axum_router()).layer(GrpcWebLayer::new());
     Ok((services, reporter))
 }

@@ -11,6 +11,7 @@
 
 pub mod checkpoint;
 pub mod encoding;
+pub mod line;
 pub mod verify;
 
 use std::collections::BTreeMap;

@@ -106,8 +106,9 @@ impl EntryRow {
         Link { seq, hash, entry: self.into_entry() }
     }
 
-    fn into_listed(self) -> Listed {
-        Listed { seq: self.seq, entry: self.into_entry() }
+    fn into_listed(mut self) -> Listed {
+        let hash = self.hash.take().map(|hash| Hash::of_stored(&hash));
+        Listed { seq: self.seq, hash, entry: self.into_entry() }
     }
 }
 

@@ -10,7 +10,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use tradepost_domain::audit::{Actor, Chain, Detail, Entry, Head, Link, Outcome, Proof, Target};
+use tradepost_domain::audit::{Actor, Chain, Detail, Entry, Hash, Head, Link, Outcome, Proof, Target};
 use tradepost_domain::id::{AuditEntryId, CallId, ControllerId, WorkspaceId};
 use tradepost_domain::time::Timestamp;
 use uuid::Uuid;
@@ -99,6 +99,8 @@ pub struct AuditFilter {
 pub struct Listed {
     /// Its position; none while it waits for one.
     pub seq: Option<i64>,
+    /// Its hash; likewise.
+    pub hash: Option<Hash>,
     /// The entry.
     pub entry: Entry,
 }

@@ -256,6 +256,21 @@ fn a_checkpoint_comes_back_from_its_line() {
 }
 
 #[test]
+fn a_link_comes_back_from_its_line() {
+    let (links, _) = chain(3);
+    for link in &links {
+        assert_eq!(line::parse(&line::of(link)).as_ref(), Ok(link));
+    }
+    let mut odd = links[0].clone();
+    odd.entry.details.insert(String::from("\u{1}\"ü"), String::from("a\nb"));
+    odd.entry.chain = Chain::SYSTEM;
+    assert_eq!(line::parse(&line::of(&odd)), Ok(odd));
+    for wrong in ["", "{}", &line::of(&links[0]).replace("audit.1", "audit.2")] {
+        assert!(line::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn stored_details_that_make_no_sense_are_kept_so_that_the_hash_tells() {
     let told = entry(4);
     assert_eq!(Entry::details_of(&told.details_text()), told.details);
