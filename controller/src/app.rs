@@ -198,6 +198,20 @@ pub async fn open_people(
     Ok(People::new(core, database, sealer, config.policy()))
 }
 
+/// The same, with the use cases of the audit log. A key is made where there is none yet.
+pub async fn open_audit_log(
+    config: &Config,
+    surroundings: &Surroundings,
+    opener: Opener,
+) -> Result<AuditLog, Error> {
+    let folder = config.identity_folder();
+    identity::files::create_private(&folder)
+        .map_err(|source| Error::DataDir { path: folder.clone(), source })?;
+    let signer = Signer::load_or_create(&folder.join(AUDIT_KEY))?;
+    let Opened { core, database, .. } = open(config, surroundings, opener).await?;
+    Ok(AuditLog::new(core, database, signer))
+}
+
 /// An open database, with the clock that must be kept at its own.
 struct Opened {
     core: Core,
@@ -400,7 +414,7 @@ impl App {
             self.log.clone(),
             self.core.clone(),
             self.config.audit.clone(),
-            &self.config.data_dir,
+            self.config.checkpoints_file(),
         );
         let checkpoints = Arc::new(checkpoints);
         background::keep_audit_log(&self.core, &self.tasks, &checkpoints);

@@ -33,10 +33,8 @@ struct State {
 }
 
 impl Checkpoints {
-    /// Into the configured file, by default one in `data_dir`. The first line of a process speaks for every chain.
-    pub fn new(log: AuditLog, core: Core, config: Audit, data_dir: &Path) -> Self {
-        let file =
-            config.checkpoints_file.clone().unwrap_or_else(|| data_dir.join("audit-checkpoints.jsonl"));
+    /// Into this file. The first line of a process speaks for every chain.
+    pub fn new(log: AuditLog, core: Core, config: Audit, file: PathBuf) -> Self {
         Self { log, core, file, config, state: Mutex::default() }
     }
 

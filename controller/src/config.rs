@@ -305,6 +305,12 @@ impl Config {
         self.identity_dir.clone().unwrap_or_else(|| self.data_dir.join("identity"))
     }
 
+    /// The file of the audit log's checkpoints.
+    pub fn checkpoints_file(&self) -> PathBuf {
+        let configured = self.audit.checkpoints_file.clone();
+        configured.unwrap_or_else(|| self.data_dir.join("audit-checkpoints.jsonl"))
+    }
+
     /// What use cases of users go by.
     pub fn policy(&self) -> Policy {
         let Users { operators_need_second_factor, calls_per_minute } = self.users;

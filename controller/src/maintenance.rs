@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use tradepost_domain::audit::Actor;
+use tradepost_domain::audit::{Actor, Detail, Outcome};
 use tradepost_domain::fleet::{Fleet, FleetEpoch};
 use tradepost_domain::time::Timestamp;
 
 use crate::app::{self, Error, Opener, Surroundings, open_core};
+use crate::args::Trust;
 use crate::config::Config;
+use crate::identity::rotation;
 use crate::memory::Memory;
 
 /// A backup that was put back.
@@ -56,6 +58,34 @@ async fn newest_epoch(config: &Config, surroundings: &Surroundings) -> Result<Fl
     let fleet = core.store.fleet().await;
     core.store.close().await;
     Ok(fleet?.epoch)
+}
+
+/// Tells in the audit log that the certificate authority is about to be changed. The authority is files, so this cannot be
+/// one with the change: it comes before it. A database that cannot be reached keeps nobody from the change, who may be in
+/// a hurry.
+pub async fn tell_trust(config: &Config, surroundings: &Surroundings, command: Trust) {
+    let method = match command {
+        Trust::Status => return,
+        Trust::Begin { .. } => "controller/trust_begin",
+        Trust::Advance => "controller/trust_advance",
+        Trust::Rollback => "controller/trust_rollback",
+    };
+    if config.database_file().is_some_and(|file| !file.exists()) {
+        return;
+    }
+    let told = async {
+        let log = app::open_audit_log(config, surroundings, Opener::Command).await?;
+        let mut entry = log.author(Actor::Host, method).entry(Outcome::Done);
+        if let Ok(phase) = rotation::phase(&config.identity_folder()) {
+            entry.set_detail(Detail::From, phase.name());
+        }
+        let told = log.add(entry).await;
+        log.close().await;
+        told.map_err(Error::from)
+    };
+    if let Err(error) = told.await {
+        tracing::warn!(%error, "the change of the certificate authority could not be told in the audit log");
+    }
 }
 
 /// Begins a new life of the database, after one that was restored by other means.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tradepost_domain::audit::checkpoint::{Checkpoint, Signed};
 use tradepost_domain::audit::verify::{Mark, Verdict, Verifier};
-use tradepost_domain::audit::{Chain, Head, Link, Outcome};
+use tradepost_domain::audit::{Actor, Chain, Entry, Head, Link, Outcome};
 use tradepost_domain::throttle::Window;
 use tradepost_runtime::signature::Signer;
 use tradepost_store::audit::Author;
@@ -22,7 +22,7 @@ use super::page::{Page, Query};
 /// Entries that get their places in one transaction.
 const BATCH: u32 = 1_000;
 /// Links read at once.
-pub const LINKS: u32 = 1_000;
+pub const LINKS: u32 = 500;
 /// Ends of chains read at once.
 const HEADS: u32 = 1_000;
 /// Refusals of one caller, or of one network where nobody is known, that are told.
@@ -57,6 +57,21 @@ impl AuditLog {
         let mut entry = author.entry(Outcome::Refused);
         reason.clone_into(&mut entry.reason);
         Ok(self.store.add_audit_entry(entry).await?)
+    }
+
+    /// Stores an entry by itself: of what is done outside the database.
+    pub async fn add(&self, entry: Entry) -> Result<()> {
+        Ok(self.store.add_audit_entry(entry).await?)
+    }
+
+    /// The author of what is done beside the API.
+    pub fn author(&self, actor: Actor, method: &str) -> Author {
+        self.core.author(actor, method)
+    }
+
+    /// Ends the database's connections: after a short command.
+    pub async fn close(&self) {
+        self.core.store.close().await;
     }
 
     /// Gives all waiting entries their places in the chains. Returns how many.

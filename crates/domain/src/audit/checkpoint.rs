@@ -3,6 +3,8 @@
 //! One is a line of JSON. It is signed with Ed25519 over the bytes of [`Checkpoint::signed_bytes`]; making and checking
 //! signatures is the caller's part.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::encoding::{bytes, number, put_chain, uuid};
@@ -129,5 +131,63 @@ impl Signed {
             public_key: hex::decode(public_key).map_err(|error| wrong(&error))?,
             signature: hex::decode(signature).map_err(|error| wrong(&error))?,
         })
+    }
+}
+
+/// Checkpoints that were read from files, each with the right signature.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Book {
+    /// What they say of each chain.
+    pub marks: BTreeMap<Chain, Vec<Mark>>,
+    /// How many there were.
+    pub checkpoints: u64,
+    /// The keys that signed them.
+    pub keys: BTreeSet<Vec<u8>>,
+}
+
+/// A line of a file that cannot be relied on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what}")]
+pub struct Doubtful {
+    /// Counted from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl Book {
+    /// Adds the checkpoints of a file. `is_signed_by` checks a signature: public key, message, signature. With `key`,
+    /// others do not count. A last line that was not written to its end, as when the machine lost its power, is left out.
+    pub fn read(
+        &mut self,
+        text: &str,
+        key: Option<&[u8]>,
+        is_signed_by: impl Fn(&[u8], &[u8], &[u8]) -> bool,
+    ) -> Result<(), Doubtful> {
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let torn = &text[whole..];
+        let lines = text[..whole].lines().chain(Signed::of_line(torn).is_ok().then_some(torn));
+        for (n, line) in (1..).zip(lines).filter(|(_, line)| !line.trim().is_empty()) {
+            let doubt = |what: String| Doubtful { line: n, what };
+            let signed = Signed::of_line(line).map_err(|error| doubt(error.to_string()))?;
+            if key.is_some_and(|key| key != signed.public_key) {
+                let other = hex::encode(&signed.public_key);
+                return Err(doubt(format!("it is signed with another key: {other}")));
+            }
+            if !is_signed_by(&signed.public_key, &signed.checkpoint.signed_bytes(), &signed.signature) {
+                return Err(doubt(String::from("its signature is wrong: the line was changed")));
+            }
+            self.add(signed);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, signed: Signed) {
+        let at = signed.checkpoint.at;
+        for Head { chain, count, hash } in signed.checkpoint.heads {
+            self.marks.entry(chain).or_default().push(Mark { count, hash, at });
+        }
+        self.checkpoints += 1;
+        self.keys.insert(signed.public_key);
     }
 }

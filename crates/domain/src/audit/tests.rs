@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::checkpoint::{Checkpoint, Signed};
+use super::checkpoint::{Book, Checkpoint, Signed};
 use super::verify::{Finding, Mark, Verdict, Verifier, What};
 use super::*;
+use crate::id::ContentHash;
 
 const OURS: Chain = Chain(Some(WorkspaceId(Uuid::from_u128(0x77))));
 
@@ -253,6 +254,33 @@ fn a_checkpoint_comes_back_from_its_line() {
     for wrong in ["", "{}", "[]", &signed.to_line().replace("checkpoint.1", "checkpoint.2")] {
         assert!(Signed::of_line(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn a_book_takes_what_is_rightly_signed_and_leaves_a_torn_end_out() {
+    let (_, head) = chain(3);
+    let signed = |count: i64, key: u8| {
+        let heads = vec![Head { count, ..head }];
+        let checkpoint = Checkpoint { at: at(count), controller: ControllerId(Uuid::from_u128(3)), heads };
+        // These tests sign with a hash.
+        let signature = ContentHash::of(&checkpoint.signed_bytes()).0.to_vec();
+        Signed { checkpoint, public_key: vec![key; 32], signature }.to_line()
+    };
+    let is_signed = |_: &[u8], message: &[u8], signature: &[u8]| ContentHash::of(message).0 == signature;
+    let read = |text: &str, key: Option<&[u8]>| {
+        let mut book = Book::default();
+        book.read(text, key, is_signed).map(|()| book)
+    };
+    let (one, two) = (signed(1, 7), signed(2, 7));
+    let book = read(&format!("{one}\n\n{two}\n"), None).expect("both are right");
+    assert_eq!((book.checkpoints, book.marks[&OURS].len(), book.keys.len()), (2, 2, 1));
+    assert_eq!(read(&format!("{one}\n{}", &two[..40]), None).map(|book| book.checkpoints), Ok(1));
+    assert_eq!(read(&format!("{one}\n{two}"), None).map(|book| book.checkpoints), Ok(2));
+    let changed = one.replace("\"count\":1", "\"count\":9");
+    assert_eq!(read(&format!("{two}\n{changed}\n"), None).expect_err("changed").line, 2);
+    assert_eq!(read(&format!("{}\n{one}\n", &two[..40]), None).expect_err("torn within").line, 1);
+    assert!(read(&format!("{one}\n"), Some(&[7; 32])).is_ok());
+    assert!(read(&format!("{one}\n"), Some(&[8; 32])).is_err());
 }
 
 #[test]
