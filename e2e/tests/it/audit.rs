@@ -257,7 +257,7 @@ async fn an_export_can_be_checked_by_others(scene: &Scene) -> Result<()> {
     ensure!(output.status.success(), "{output:?}");
     ensure!(String::from_utf8_lossy(&output.stdout).contains("whole"), "{output:?}");
     let text = std::fs::read_to_string(&export)?;
-    std::fs::write(&export, text.replacen("\"role\":\"viewer\"", "\"role\":\"owner\"", 1))?;
+    std::fs::write(&export, text.replacen("\"role\":\"editor\"", "\"role\":\"owner\"", 1))?;
     let found = scene.system.cli.run(&["audit", "verify", "--file", &file]).await?;
     ensure!(found.code == 1 && found.stderr.contains("edited"), "{found:?}");
     ensure!(!theirs()?.status.success(), "the program in docs/SECURITY.md finds nothing");
