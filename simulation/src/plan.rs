@@ -20,7 +20,7 @@ pub enum Bug {
     RetryClick,
     /// A click without an answer is reported as not sent.
     LostAnswerIsNotClicked,
-    /// The agent does not look at the permit's age before the click.
+    /// The agent looks neither at the permit's age nor for a sleep before the click.
     IgnoreTtl,
     /// After a restart the agent gives permits back without a look into its journal.
     RecoverAsNotClicked,
