@@ -14,10 +14,11 @@ struct RunRow {
     run_lease: i64,
 }
 
-/// Whether `epoch` is the agent's newest stream and the agent is not revoked; stays so until the transaction ends.
+/// Whether `epoch` is the agent's newest stream and the agent neither revoked nor locked; stays so until the transaction ends.
 pub(crate) async fn hold_stream(conn: &mut Conn, agent: AgentId, epoch: SessionEpoch) -> Result<bool, Fault> {
     let held = sqlx::query_scalar!(
-        r#"SELECT id AS "id!: Uuid" FROM agents WHERE id = $1 AND session_epoch = $2 AND revoked_at IS NULL FOR SHARE"#,
+        r#"SELECT id AS "id!: Uuid" FROM agents
+           WHERE id = $1 AND session_epoch = $2 AND revoked_at IS NULL AND locked_at IS NULL FOR SHARE"#,
         agent.0,
         epoch.0,
     )
@@ -64,6 +65,7 @@ pub(crate) async fn claim_jobs(
              SELECT a.id, w.slots, w.served
              FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS w (id, epoch, slots, served)
                  JOIN agents a ON a.id = w.id AND a.session_epoch = w.epoch AND a.revoked_at IS NULL
+                     AND a.locked_at IS NULL
          ), ready AS MATERIALIZED (
              SELECT q.id, t.id AS agent_id, t.slots, t.served,
                     row_number() OVER (PARTITION BY t.id ORDER BY q.turn_at, q.id) AS place
@@ -165,7 +167,7 @@ pub(crate) async fn touch_agents(
                ORDER BY a.id FOR NO KEY UPDATE OF a
            )
            UPDATE agents SET last_seen_at = $3 FROM held
-           WHERE id = held_agent AND session_epoch = held_epoch AND revoked_at IS NULL
+           WHERE id = held_agent AND session_epoch = held_epoch AND revoked_at IS NULL AND locked_at IS NULL
            RETURNING id AS "id!: Uuid""#,
         &ids,
         &epochs,

@@ -13,6 +13,7 @@ mod catalogue;
 mod commit;
 mod feed;
 mod fleet;
+mod identities;
 mod pacing;
 mod retention;
 mod table;
