@@ -187,8 +187,12 @@ fn redeem(tx: &mut Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp) -> R
         return Ok(Redeemed::UnknownToken);
     };
     if let Some(holder) = invitation.agent {
-        let holder = tx.tables.agents.get(holder).filter(|holder| holder.key_hash == agent.key_hash);
-        return Ok(holder.cloned().map_or(Redeemed::OtherKey, |holder| Redeemed::Agent(Box::new(holder))));
+        let known = tx.tables.agents.get(holder).filter(|known| known.key_hash == agent.key_hash);
+        if let Some(known) = known.cloned() {
+            return Ok(Redeemed::Agent(Box::new(known)));
+        }
+        tx.append_event(invitation.workspace, Kind::EnrolmentRefused, subject(holder), json!({}), now)?;
+        return Ok(Redeemed::OtherKey);
     }
     if invitation.expires_at <= now {
         return Ok(Redeemed::UnknownToken);
