@@ -6,6 +6,7 @@ mod access;
 mod agent;
 mod audit;
 mod batch;
+mod feed;
 mod fuzz;
 mod guard;
 mod identity;
