@@ -23,7 +23,6 @@ use tracing::Instrument;
 use tradepost_domain::agent::Agent;
 use tradepost_domain::audit::{Actor, Chain, Proof};
 use tradepost_domain::id::{AgentId, AuditEntryId, CallId};
-use tradepost_domain::throttle;
 use tradepost_runtime::telemetry;
 use tradepost_store::audit::{self, Author, Scope};
 use tradepost_store::{Bearer, Credential, Principal, Role};
@@ -32,8 +31,8 @@ use super::methods::{self, Access, Rule};
 use super::{peer, status, watch};
 use crate::identity::{agent_of, key_hash_of};
 use crate::metric;
-use crate::service::people::Peer;
 use crate::service::people::bearer::Need;
+use crate::service::people::{Peer, throttle};
 use crate::service::standing::unknown;
 use crate::service::{AuditLog, Core, Error, People, Reason};
 
