@@ -27,7 +27,7 @@ mod fault;
 mod fleet;
 pub(crate) mod listings;
 mod looks;
-mod pacing;
+pub(crate) mod pacing;
 mod page;
 pub(crate) mod photos;
 mod retention;
