@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::backend::Backend;
 use crate::coalesce;
-use crate::shared::{Fault, JobRow, jobs};
+use crate::shared::{Fault, jobs};
 use crate::time::Time;
 
 /// A run that its agent still works on.

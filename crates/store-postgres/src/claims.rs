@@ -13,7 +13,8 @@ use crate::time::Time;
 
 /// See `Work::claim_jobs`. Of each account at most two jobs are looked at: its best publication, and the best of its other
 /// jobs; only where there is one, the account's clicks and its present run. (`LIMIT` keeps the planner from looking in
-/// another order, `IS TRUE` from finding a row by anything but its key.) The agents' rows are locked first, by a statement
+/// another order, `IS TRUE` from finding a row by anything but its key, the selected column from reading all runs by an
+/// index that seems as small but does not hold it.) The agents' rows are locked first, by a statement
 /// of its own: two claims for one agent queue up, and the second sees what the first has taken. Jobs follow their account's
 /// binding. Runs are numbered in the order of service.
 pub(crate) async fn claim_jobs(tx: Tx<'_>, claim: Claim, now: Timestamp) -> Result<Vec<Job>, Fault> {
@@ -38,15 +39,15 @@ pub(crate) async fn claim_jobs(tx: Tx<'_>, claim: Claim, now: Timestamp) -> Resu
                           WHERE f.account_id = c.id AND f.state = 'queued' AND f.kind = 'publish' AND f.run_after <= $4
                             AND c.publish_from <= $4 AND (c.publish_until IS NULL OR c.publish_until > $4)
                           ORDER BY f.turn_at, f.id LIMIT 1) p
-                      WHERE NOT EXISTS (SELECT 1 FROM intents i
-                                        WHERE i.account_id = p.account_id AND i.state IN ('armed', 'unknown')))
+                      WHERE (SELECT i.account_id FROM intents i
+                             WHERE i.account_id = p.account_id AND i.state IN ('armed', 'unknown') LIMIT 1) IS NULL)
                      UNION ALL
                      (SELECT e.id, e.turn_at, e.account_id FROM jobs e
                       WHERE e.account_id = c.id AND e.state = 'queued' AND e.kind <> 'publish' AND e.run_after <= $4
                       ORDER BY e.turn_at, e.id LIMIT 1)) b
                  ORDER BY b.turn_at, b.id LIMIT 1) q
-             WHERE NOT EXISTS (
-                 SELECT 1 FROM jobs r WHERE r.account_id = q.account_id AND r.state IN ('leased', 'running'))
+             WHERE (SELECT r.account_id FROM jobs r
+                    WHERE r.account_id = q.account_id AND r.state IN ('leased', 'running') LIMIT 1) IS NULL
          ), picked AS MATERIALIZED (
              SELECT j.id AS picked_job, r.agent_id AS picked_agent
              FROM ready r JOIN jobs j ON j.id = r.id AND (j.state = 'queued') IS TRUE

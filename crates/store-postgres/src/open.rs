@@ -108,6 +108,7 @@ async fn tested(conn: &mut PgConnection, meta: PoolConnectionMetadata) -> Result
 fn keyed(limited: &PgConnectOptions) -> PgConnectOptions {
     limited.clone().options([
         ("enable_seqscan", "off"),
+        ("enable_bitmapscan", "off"),
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
         ("plan_cache_mode", "force_generic_plan"),
