@@ -1,5 +1,5 @@
 # Everything a newcomer needs is `make demo` and `make test`. The work is done by cargo, npm and the scripts in deploy/.
-.PHONY: help demo test lint sim model sqlx check-windows bench-flow bench-queue bench-scale chaos orphans
+.PHONY: help demo test lint sim model sqlx check-windows bench-flow bench-queue bench-scale bench-stampede chaos orphans attacks security fuzz
 .DEFAULT_GOAL := help
 PROFILE ?= dev
 SEEDS ?= 1000
@@ -29,8 +29,18 @@ model: ## explores the publication protocol with more faults than the tests; FAU
 sqlx: ## refreshes the checked queries' caches after a change of SQL or migrations
 	@deploy/sqlx.sh
 
+security: ## lets testssl.sh and sslyze look at both listeners of a controller that it starts; fails on any finding above "info"
+	@deploy/security.sh
+
+fuzz: ## the tests that give hostile input to every decoder, for longer: ROUNDS=1000000 inputs each
+	@TRADEPOST_FUZZ_ROUNDS=$(or $(ROUNDS),1000000) cargo nextest run --workspace -E 'test(/fuzz::/)' --profile long
+
 check-windows: ## type-checks agent and CLI for Windows
 	@deploy/check-windows.sh
+
+bench-stampede: ## restarts a controller under 1,000 agents that come back and renew; AGENTS=n JOBS=n; PROFILE=release for optimised builds
+	@cargo build --workspace --bins --benches --profile $(PROFILE)
+	@cargo bench --workspace --bench stampede --profile $(PROFILE)
 
 bench-flow: ## measures a posting through the whole system against a plain hand-written script; PROFILE=release for optimised builds
 	@deploy/bootstrap.sh
@@ -52,3 +62,6 @@ orphans: ## kills a working agent again and again and looks for what is left of 
 	@deploy/bootstrap.sh
 	@cargo build --workspace --bins --benches --profile $(PROFILE)
 	@cargo bench --workspace --bench orphans --profile $(PROFILE) -- --loops "$(LOOPS)" --seed "$(SEED)"
+
+attacks: ## credential stuffing, replayed codes and refresh tokens at full strength; PROFILE=release for optimised builds
+	@cargo bench --workspace --bench attacks --profile $(PROFILE)

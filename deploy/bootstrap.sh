@@ -33,6 +33,7 @@ have chromedriver || missing+=(chromium-driver)
 have initdb || [ -n "$(find /usr/lib/postgresql -name initdb 2>/dev/null)" ] || missing+=(postgresql)
 { have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; } || missing+=(python3 python3-venv)
 have setpriv || missing+=(util-linux)
+have openssl || missing+=(openssl)
 
 if [ "${#missing[@]}" -gt 0 ]; then
     wanted="apt-get install ${missing[*]}"

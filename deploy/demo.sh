@@ -76,7 +76,7 @@ mkdir -p "$logs" "$demo/screenshots"
 trap 'exit 130' INT TERM
 
 # The command line keeps the demo's context and token below the demo's folder, so that yours are left alone.
-export XDG_CONFIG_HOME=$demo/cli
+export XDG_CONFIG_HOME=$demo/cli TRADEPOST_KEYRING=off
 
 say "1. Two sites to post to"
 start classified 'on http://127' bash sites/classified/run.sh --data "$demo/classified" --port 0

@@ -3,8 +3,6 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use prost::Message;
-
 /// Where the largest of a stream's frames is: boxed, so that small frames stay small.
 const BOXED: &str = ".tradepost.v1.OpenResponse.frame.dispatch";
 
@@ -18,9 +16,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .collect::<Result<Vec<PathBuf>, std::io::Error>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "proto"));
     files.sort();
-    let descriptors = protox::compile(&files, [&root])?;
+    let mut compiler = protox::Compiler::new([&root])?;
+    compiler.include_imports(true).include_source_info(true).open_files(&files)?;
     let out = std::env::var("OUT_DIR")?;
-    std::fs::write(Path::new(&out).join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().boxed(BOXED).compile_fds(descriptors)?;
+    // Encoded by the compiler: the generated types would drop our own method options, which say who may call what.
+    std::fs::write(Path::new(&out).join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure().boxed(BOXED).compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

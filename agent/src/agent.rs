@@ -10,13 +10,12 @@ use tradepost_domain::id::BootId;
 use tradepost_runtime::clock::SystemClock;
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::{Drained, Tasks, termination_requested};
-use tradepost_runtime::tls;
 
 use crate::browser::Programs;
 use crate::config::Settings;
 use crate::credentials::Credentials;
 use crate::evidence::Spool;
-use crate::identity::{self, Identity, IdentityStore};
+use crate::identity::{self, IdentityStore};
 use crate::journal::{self, Journal, Record};
 use crate::photos::Photos;
 use crate::platform::clock::SystemClocks;
@@ -24,6 +23,7 @@ use crate::platform::files::{self, Lock, LockError};
 use crate::platform::processes::{self, StillAlive};
 use crate::runner::chrome::LocalChrome;
 use crate::runner::{Kit, Runner};
+use crate::session::keeper::{Keeper, OpenError};
 use crate::session::link::{ControllerLink, LinkError};
 use crate::session::live::Live;
 use crate::session::remote::RemoteController;
@@ -58,12 +58,9 @@ pub enum Error {
     /// By the identity.
     #[error(transparent)]
     Identity(#[from] identity::Error),
-    /// By TLS.
+    /// By what uses it.
     #[error(transparent)]
-    Tls(#[from] tls::Error),
-    /// The certificate has ended.
-    #[error("the agent's certificate is no longer valid; remove {} and enrol again with a new string", .0.display())]
-    Expired(PathBuf),
+    Keeper(#[from] OpenError),
     /// By the journal.
     #[error(transparent)]
     Journal(#[from] journal::Error),
@@ -95,18 +92,19 @@ pub async fn run(settings: &Settings, this_program: PathBuf) -> Result<(), Error
     let config = &settings.config;
     let data = &config.data_dir;
     let _only_one = claim(data)?;
-    let (identity, key) = IdentityStore::new(data).load()?;
-    require_valid(&identity, data)?;
+    let (tasks, ids, clock) = (Tasks::new(), Ids::from_system(), SystemClock::shared());
+    // First: without an identity, nothing else matters.
+    let keeper = Keeper::open(IdentityStore::new(data), clock.clone(), ids.clone())?;
+    let keeper = Arc::new(keeper);
+    let identity = keeper.identity();
     let programs = Programs::find(&settings.places).await.map_err(Error::Chrome)?;
     let journal = open_journal(data).await?;
-    let link: Arc<dyn ControllerLink> =
-        Arc::new(RemoteController::new(&identity.agents_address, identity.tls(&key)?)?);
+    let link: Arc<dyn ControllerLink> = Arc::new(RemoteController::new(Arc::clone(&keeper))?);
     let version = programs.chrome_version.clone().unwrap_or_default();
     let chrome = Arc::new(LocalChrome { programs, display: config.display(), this_program });
     tracing::info!(agent = %identity.agent, name = identity.name, controller = identity.agents_address,
         chrome = version, slots = config.slots, data = %data.display(), "agent started");
 
-    let (tasks, ids) = (Tasks::new(), Ids::from_system());
     let settler = Settler { link: Arc::clone(&link), journal: Arc::clone(&journal), ids: ids.clone() };
     recover(&tasks, &journal, &settler).await;
     let io = |source| Error::Data { path: data.clone(), source };
@@ -142,6 +140,7 @@ pub async fn run(settings: &Settings, this_program: PathBuf) -> Result<(), Error
     tasks.spawn("evidence", uploads);
     let runs = Arc::new(Runner::new(Arc::new(kit)));
     let state = state::State::new(boot, config.slots);
+    tasks.spawn("certificate", keeper.keep(shutdown.clone()));
     tasks.spawn("standing", note_standing(IdentityStore::new(data), refusals));
     tasks.spawn("wake", wake.clone().watch(shutdown.clone()));
     let live = Live {
@@ -175,14 +174,6 @@ async fn note_standing(store: IdentityStore, mut refusals: watch::Receiver<Optio
         if let Err(error) = store.note_refusal(refusal.as_deref()) {
             tracing::warn!(%error, "what the controller says of this agent is not kept for `status`");
         }
-    }
-}
-
-fn require_valid(identity: &Identity, data: &Path) -> Result<(), Error> {
-    let now = tradepost_runtime::clock::Clock::now(&SystemClock);
-    match identity.validity() {
-        Some(validity) if now < validity.until => Ok(()),
-        _ => Err(Error::Expired(data.join("identity"))),
     }
 }
 

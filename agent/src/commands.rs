@@ -7,7 +7,6 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use secrecy::SecretString;
 use tradepost_domain::agent::NAME_MAX;
-use tradepost_domain::time::Timestamp;
 use tradepost_proto::enrolment::EnrolmentString;
 use tradepost_runtime::clock::{Clock, SystemClock};
 
@@ -36,8 +35,8 @@ pub async fn enrol(settings: &Settings, string: &str, name: Option<String>) -> a
     ))
 }
 
-/// Who this agent is, whether it runs, and what it still has to report.
-pub fn status(settings: &Settings) -> anyhow::Result<String> {
+/// Who this agent is, whether it runs, and what it still has to report; and whether its identity is good.
+pub fn status(settings: &Settings) -> anyhow::Result<(String, bool)> {
     let data = &settings.config.data_dir;
     let mut text = String::new();
     let Some(identity) = IdentityStore::new(data).find()? else {
@@ -45,12 +44,16 @@ pub fn status(settings: &Settings) -> anyhow::Result<String> {
     };
     writeln!(text, "agent        {} ({})", identity.name, identity.agent)?;
     writeln!(text, "controller   {}", identity.agents_address)?;
-    if let Some(why) = IdentityStore::new(data).refusal()? {
-        // In red where a person looks.
-        let (red, plain) = if std::io::stdout().is_terminal() { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+    // In red where a person looks.
+    let (red, plain) = if std::io::stdout().is_terminal() { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+    let refusal = IdentityStore::new(data).refusal()?;
+    let lasts = identity.lasts(SystemClock.now()).is_some();
+    let good = refusal.is_none() && lasts;
+    if let Some(why) = refusal {
         writeln!(text, "standing     {red}refused by the controller: {why}{plain}")?;
     }
-    writeln!(text, "certificate  {}", certificate(&identity))?;
+    let (red, plain) = if lasts { ("", "") } else { (red, plain) };
+    writeln!(text, "certificate  {red}{}{plain}", certificate(&identity))?;
     writeln!(text, "data         {}", data.display())?;
     let running = matches!(claim(data), Err(agent::Error::Running(_)));
     writeln!(text, "process      {}", if running { "running" } else { "not running" })?;
@@ -58,7 +61,7 @@ pub fn status(settings: &Settings) -> anyhow::Result<String> {
     let note = if damaged { " (the journal is damaged; it is mended at the next start)" } else { "" };
     writeln!(text, "unreported   {open} publication(s){note}")?;
     writeln!(text, "passwords    {} account(s)", Credentials::new(data).list()?.len())?;
-    Ok(text)
+    Ok((text, good))
 }
 
 fn open_permits(data: &Path) -> anyhow::Result<(usize, bool)> {
@@ -73,20 +76,15 @@ fn open_permits(data: &Path) -> anyhow::Result<(usize, bool)> {
 }
 
 fn certificate(identity: &Identity) -> String {
-    let now = SystemClock.now();
-    match identity.validity() {
-        None => String::from("not readable; enrol this PC again"),
-        Some(validity) if validity.until <= now => String::from("no longer valid; enrol this PC again"),
-        Some(validity) if now < validity.from => {
-            String::from("not valid yet; see that this PC's clock is right")
-        }
-        Some(validity) => format!("valid for {} more", span(validity.until, now)),
+    if identity.validity().is_none() {
+        return String::from("not readable; enrol this PC again");
     }
-}
-
-fn span(until: Timestamp, now: Timestamp) -> String {
-    let hours = until.since(now).as_secs() / 3600;
-    if hours >= 48 { format!("{} days", hours / 24) } else { format!("{hours} hours") }
+    match identity.lasts(SystemClock.now()) {
+        Some(left) => format!("valid for {} hours more; it is renewed by itself", left.as_secs() / 3600),
+        None => {
+            String::from("ended; the agent gets a new one by itself when it runs and reaches the controller")
+        }
+    }
 }
 
 /// What the agent needs: the report, and whether all of it is there.
@@ -120,9 +118,7 @@ pub async fn check(settings: &Settings) -> anyhow::Result<(String, bool)> {
     }
     let identity = match IdentityStore::new(data).load() {
         Ok((identity, _)) => {
-            let now = SystemClock.now();
-            let valid =
-                identity.validity().is_some_and(|validity| validity.from <= now && now < validity.until);
+            let valid = identity.lasts(SystemClock.now()).is_some();
             let said =
                 format!("{} ({}); certificate {}", identity.name, identity.agent, certificate(&identity));
             match IdentityStore::new(data).refusal() {

@@ -2,20 +2,28 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, KeyPair, SanType};
 use rustls_pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tradepost_domain::id::AgentId;
+use tradepost_domain::standing::{RENEW_FROM, RENEW_SPREAD, RETURN_URI};
 use tradepost_domain::time::Timestamp;
+use tradepost_runtime::tls::trust::{self, Validity};
 use tradepost_runtime::tls::{self, ClientIdentity, pem};
 
 use crate::platform::files;
 
 const KEY: &str = "key.pem";
 const IDENTITY: &str = "identity.json";
+/// A newer identity that no connection has proved yet.
+const NEXT: &str = "identity.next.json";
 const REFUSAL: &str = "refusal.txt";
+const JOINS: &str = "joins.txt";
+/// How much of a certificate's life lies before the moment it was made.
+const BACKDATED: Duration = Duration::from_secs(3600);
 
 /// What the controller gave at enrolment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +38,18 @@ pub struct Identity {
     pub enrolled_at: String,
     /// Leaf first, then intermediates, PEM.
     pub certificate_chain: String,
-    /// The root that the controller's certificate must lead to, PEM.
+    /// The roots that the controller's certificate may lead to, PEM.
     pub root: String,
+    /// When the certificate came, by this PC's clock: its age is counted from here, so a clock that is wrong by days does
+    /// not matter.
+    #[serde(default)]
+    pub issued_at: Option<Timestamp>,
+    /// Life of the certificate, in seconds.
+    #[serde(default)]
+    pub life_seconds: u64,
+    /// What the controller calls its roots and the CA of the certificate.
+    #[serde(default)]
+    pub trust_digest: String,
 }
 
 /// Why the identity cannot be used.
@@ -74,15 +92,6 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct IdentityStore {
     folder: PathBuf,
-}
-
-/// From when until when a certificate is valid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Validity {
-    /// Its beginning.
-    pub from: Timestamp,
-    /// Its end.
-    pub until: Timestamp,
 }
 
 impl IdentityStore {
@@ -129,10 +138,57 @@ impl IdentityStore {
 
     /// Keeps what the controller has signed; after any crash there is all of it or nothing.
     pub fn store(&self, identity: &Identity) -> Result<(), Error> {
-        let path = self.folder.join(IDENTITY);
-        let text = serde_json::to_vec_pretty(identity)
-            .map_err(|error| self.damaged(IDENTITY, &error.to_string()))?;
+        self.write(IDENTITY, identity)
+    }
+
+    fn write(&self, name: &str, identity: &Identity) -> Result<(), Error> {
+        let path = self.folder.join(name);
+        let text =
+            serde_json::to_vec_pretty(identity).map_err(|error| self.damaged(name, &error.to_string()))?;
         files::replace_private(&path, &text).map_err(|source| io_error(&path, source))
+    }
+
+    /// Keeps a newer identity beside the present one, until a connection has proved it.
+    pub fn store_next(&self, next: &Identity) -> Result<(), Error> {
+        self.write(NEXT, next)
+    }
+
+    /// The newer identity that no connection has proved; none when there is none, or it is the present one.
+    pub fn find_next(&self, present: &Identity) -> Option<Identity> {
+        // Damage here costs a renewal, nothing else.
+        let next: Identity = serde_json::from_str(&self.read(NEXT).ok()??).ok()?;
+        (next != *present).then_some(next)
+    }
+
+    /// Makes the newer identity the present one. After any crash there is one of the two, whole.
+    pub fn promote(&self, next: &Identity) -> Result<(), Error> {
+        self.store(next)?;
+        self.drop_next()
+    }
+
+    /// Forgets the newer identity.
+    pub fn drop_next(&self) -> Result<(), Error> {
+        let path = self.folder.join(NEXT);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(&path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts one more try to attach. The number is durable before it is returned, so no number is ever shown twice by one
+    /// data directory.
+    pub fn count_join(&self) -> Result<i64, Error> {
+        let last = match self.read(JOINS)? {
+            None => 0,
+            Some(text) => {
+                text.trim().parse::<i64>().map_err(|_| self.damaged(JOINS, "it holds no number"))?
+            }
+        };
+        let next = last.max(0) + 1;
+        let path = self.folder.join(JOINS);
+        files::replace_private(&path, next.to_string().as_bytes())
+            .map_err(|source| io_error(&path, source))?;
+        Ok(next)
     }
 
     /// Why the controller did not accept this agent when it was asked last; none when it did.
@@ -176,14 +232,25 @@ pub fn signing_request(key: &KeyPair) -> Result<String, rcgen::Error> {
     CertificateParams::default().serialize_request(key)?.pem()
 }
 
+/// The same as the answer to a challenge, for the server that was verified with the root of this fingerprint.
+pub fn return_request(key: &KeyPair, challenge: &str, root: &[u8; 32]) -> Result<String, rcgen::Error> {
+    let name = format!("{RETURN_URI}{challenge}:{}", hex::encode(root));
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = vec![SanType::URI(name.as_str().try_into()?)];
+    params.serialize_request(key)?.pem()
+}
+
 impl Identity {
-    /// The agent's side of TLS: trusts the stored root alone and shows the certificate.
+    /// The agent's side of TLS: trusts the stored roots alone and shows the certificate.
     pub fn tls(&self, key: &SecretString) -> Result<rustls::ClientConfig, tls::Error> {
         let chain = self.chain()?;
         let key = pem::private_key(key.expose_secret().as_bytes(), "the agent's key")?;
-        let roots =
-            pem::roots(&pem::certificates(self.root.as_bytes(), "the controller's root certificate")?)?;
-        tls::client_config(roots, Some(ClientIdentity { chain, key }))
+        tls::client_config(pem::roots(&self.roots()?)?, Some(ClientIdentity { chain, key }))
+    }
+
+    /// The roots' certificates.
+    pub fn roots(&self) -> Result<Vec<CertificateDer<'static>>, tls::Error> {
+        pem::certificates(self.root.as_bytes(), "the controller's root certificate")
     }
 
     fn chain(&self) -> Result<Vec<CertificateDer<'static>>, tls::Error> {
@@ -192,12 +259,33 @@ impl Identity {
 
     /// From when until when the agent's certificate is valid; none when it cannot be read.
     pub fn validity(&self) -> Option<Validity> {
-        let chain = self.chain().ok()?;
-        let (_, leaf) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
-        let at = |time: x509_parser::time::ASN1Time| {
-            Timestamp::from_micros(time.timestamp().saturating_mul(1_000_000))
-        };
-        Some(Validity { from: at(leaf.validity().not_before), until: at(leaf.validity().not_after) })
+        trust::validity(self.chain().ok()?.first()?)
+    }
+
+    /// When the certificate came and how long it lives, by this PC's clock.
+    fn age(&self) -> Option<(Timestamp, Duration)> {
+        if let Some(at) = self.issued_at.filter(|_| self.life_seconds > 0) {
+            return Some((at, Duration::from_secs(self.life_seconds)));
+        }
+        let Validity { from, until } = self.validity()?;
+        let made = from + BACKDATED;
+        Some((made, until.since(made)))
+    }
+
+    /// How much longer the certificate lives at `now`; none when it has ended.
+    pub fn lasts(&self, now: Timestamp) -> Option<Duration> {
+        let (at, life) = self.age()?;
+        let left = (at + life).since(now);
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// When to renew the certificate; `unit` is a number from 0 to 1 that spreads agents. A clock that stands before the
+    /// certificate's beginning was set back, and says nothing about its age: then now.
+    pub fn renew_at(&self, now: Timestamp, unit: f64) -> Timestamp {
+        match self.age() {
+            Some((at, life)) if now + BACKDATED >= at => at + life.mul_f64(RENEW_FROM + RENEW_SPREAD * unit),
+            _ => now,
+        }
     }
 }
 
@@ -221,6 +309,9 @@ mod tests {
             enrolled_at: "127.0.0.1:2".into(),
             certificate_chain: String::new(),
             root: String::new(),
+            issued_at: Some(Timestamp::from_micros(0)),
+            life_seconds: 100,
+            trust_digest: String::new(),
         };
         store.store(&identity).expect("stored");
         assert_eq!(store.load().expect("loads").0, identity);
@@ -228,7 +319,60 @@ mod tests {
         assert_eq!(store.refusal().expect("read").as_deref(), Some("revoked"));
         store.note_refusal(None).and_then(|()| store.note_refusal(None)).expect("removed");
         assert_eq!(store.refusal().expect("read"), None);
+        assert_eq!((store.count_join().expect("counted"), store.count_join().expect("counted")), (1, 2));
         let message = store.require_none().expect_err("enrolled").to_string();
         assert!(message.contains("enrolled already, as \"pc\" with 127.0.0.1:1"), "{message}");
+    }
+
+    #[test]
+    fn a_newer_identity_waits_beside_the_present_one_until_it_is_proved() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = IdentityStore::new(dir.path());
+        store.key_for_enrolment().expect("made");
+        let present = Identity {
+            agent: AgentId(uuid::Uuid::nil()),
+            name: "pc".into(),
+            agents_address: "127.0.0.1:1".into(),
+            enrolled_at: "127.0.0.1:2".into(),
+            certificate_chain: "one".into(),
+            root: String::new(),
+            issued_at: Some(Timestamp::from_micros(1_000_000)),
+            life_seconds: 100,
+            trust_digest: String::new(),
+        };
+        let next = Identity { certificate_chain: "two".into(), ..present.clone() };
+        store.store(&present).expect("stored");
+        store.store_next(&next).expect("stored");
+        assert_eq!(store.load().expect("loads").0, present, "killed here, the present one is still used");
+        assert_eq!(store.find_next(&present), Some(next.clone()));
+        store.promote(&next).expect("promoted");
+        assert_eq!(store.load().expect("loads").0, next);
+        assert_eq!(store.find_next(&next), None);
+        // Killed between the two writes of a promotion, or with a torn file.
+        store.store_next(&next).expect("stored");
+        assert_eq!(store.find_next(&next), None);
+        std::fs::write(dir.path().join("identity").join(NEXT), b"{\"agent\":").expect("torn");
+        assert_eq!(store.find_next(&next), None);
+    }
+
+    #[test]
+    fn a_certificate_ages_by_this_pcs_clock_alone() {
+        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        let identity = Identity {
+            agent: AgentId(uuid::Uuid::nil()),
+            name: String::new(),
+            agents_address: String::new(),
+            enrolled_at: String::new(),
+            certificate_chain: String::new(),
+            root: String::new(),
+            issued_at: Some(at(1_000_000)),
+            life_seconds: 100_000,
+            trust_digest: String::new(),
+        };
+        assert_eq!(identity.lasts(at(1_099_999)), Some(Duration::from_secs(1)));
+        assert_eq!(identity.lasts(at(1_100_000)), None);
+        assert_eq!(identity.renew_at(at(1_000_000), 0.0), at(1_040_000));
+        assert_eq!(identity.renew_at(at(1_000_000), 1.0), at(1_060_000));
+        assert_eq!(identity.renew_at(at(900_000), 0.5), at(900_000), "the clock was set back");
     }
 }

@@ -46,7 +46,11 @@ async fn dispatch(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> 
             print!("{}", commands::enrol(settings, string, name.clone()).await?);
         }
         Command::Run(_) => agent::run(settings, std::env::current_exe()?).await?,
-        Command::Status => print!("{}", commands::status(settings)?),
+        Command::Status => {
+            let (report, good) = commands::status(settings)?;
+            print!("{report}");
+            return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Check(_) => {
             let (report, fine) = commands::check(settings).await?;
             print!("{report}");

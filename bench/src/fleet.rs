@@ -135,6 +135,7 @@ impl Agent {
             runs: Vec::new(),
             slots: self.slots,
             knowledge: None,
+            join_counter: 0,
         };
         frames.send(frame(In::Hello(hello))).await?;
         let mut client = AgentSessionServiceClient::new(channel.clone());

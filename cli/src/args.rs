@@ -5,6 +5,7 @@ pub(crate) mod agents;
 pub(crate) mod jobs;
 pub(crate) mod listings;
 pub(crate) mod pacing;
+pub(crate) mod people;
 pub(crate) mod postings;
 
 use std::path::PathBuf;
@@ -59,6 +60,18 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "PATH", env = "TRADEPOST_TOKEN_FILE", hide_env_values = true)]
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) token_file: Option<PathBuf>,
+    /// Workspace that the command works in, by id or name, instead of the session's own
+    #[arg(
+        long,
+        global = true,
+        value_name = "WORKSPACE",
+        env = "TRADEPOST_WORKSPACE",
+        hide_env_values = true
+    )]
+    pub(crate) workspace: Option<String>,
+    /// Whether secrets may be kept in the operating system's keyring.
+    #[arg(skip = keyring_of_environment())]
+    pub(crate) keyring: bool,
     /// The API token itself; from the environment only, so that no process list shows it.
     #[arg(skip = token_of_environment())]
     pub(crate) token: Option<SecretString>,
@@ -129,6 +142,36 @@ pub(crate) enum Colour {
 pub(crate) enum Command {
     /// Log in to a controller and remember it as a context
     Login(LoginArguments),
+    /// End the session and forget its secrets
+    Logout,
+    /// Ask for an account, or make one by an invitation
+    Register(people::RegisterArguments),
+    /// Prove anew that it is you, for what needs a fresh proof
+    StepUp,
+    /// Your password
+    #[command(subcommand)]
+    Password(people::PasswordCommand),
+    /// Your second factor: an authenticator, and recovery codes
+    #[command(subcommand, visible_alias = "2fa")]
+    SecondFactor(people::SecondFactorCommand),
+    /// Your sessions
+    #[command(subcommand, visible_alias = "session")]
+    Sessions(people::SessionsCommand),
+    /// Your API tokens, for programs
+    #[command(subcommand, visible_alias = "token")]
+    Tokens(people::TokensCommand),
+    /// Workspaces
+    #[command(subcommand, visible_alias = "workspace")]
+    Workspaces(people::WorkspacesCommand),
+    /// Members of the workspace
+    #[command(subcommand, visible_alias = "member")]
+    Members(people::MembersCommand),
+    /// Invitations to the workspace
+    #[command(subcommand, visible_alias = "invitation")]
+    Invitations(people::InvitationsCommand),
+    /// Users of the system, for operators
+    #[command(subcommand, visible_alias = "user")]
+    Users(people::UsersCommand),
     /// Show who you are to the controller
     Whoami,
     /// Show where everything stands
@@ -173,6 +216,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct LoginArguments {
+    /// Sign in with this e-mail address and its password, which is asked for, instead of an API token
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["token_stdin", "token_file"])]
+    pub(crate) email: Option<String>,
     /// Read the token from standard input
     #[arg(long, conflicts_with = "token_file")]
     pub(crate) token_stdin: bool,
@@ -264,7 +310,37 @@ fn path_of_environment(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
+/// On Linux and the like a keyring is behind the session's bus; without one nobody is asked to unlock anything.
+#[expect(clippy::disallowed_methods, reason = "the home of the environment in this program")]
+fn keyring_of_environment() -> bool {
+    let off = std::env::var("TRADEPOST_KEYRING").is_ok_and(|value| value == "off");
+    let has_bus =
+        cfg!(any(windows, target_os = "macos")) || std::env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some();
+    has_bus && !off
+}
+
+/// This computer's name, for the list of sessions.
+#[expect(clippy::disallowed_methods, reason = "the home of the environment in this program")]
+pub(crate) fn host_name() -> Option<String> {
+    let of_system = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let of_environment = || std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok();
+    of_system.or_else(of_environment).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
 #[expect(clippy::disallowed_methods, reason = "the home of the environment in this program")]
 fn token_of_environment() -> Option<SecretString> {
     std::env::var("TRADEPOST_TOKEN").ok().filter(|token| !token.is_empty()).map(SecretString::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    /// Arguments of the same name in a command and in all commands, and the like.
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Arguments::command().debug_assert();
+    }
 }

@@ -1,16 +1,20 @@
 //! The connection to the controller: the only user of tonic and of the generated messages.
 //!
 //! Every call carries the token, a deadline and, when spans are exported, the W3C trace context. Calls that may be
-//! repeated without harm are repeated while the controller is unavailable.
+//! repeated without harm are repeated while the controller is unavailable. A session is refreshed by itself ([`keeper`]),
+//! and a person at a terminal is asked for a fresh proof where a call needs one.
 //!
 //! To add a call: a method in `calls`, its message's conversion in `convert`.
 
 mod calls;
 mod convert;
 mod feed;
+mod keeper;
+mod people;
 mod status;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -26,8 +30,11 @@ use url::Url;
 
 pub(crate) use self::calls::{DeadLetters, Listed, Remedy};
 pub(crate) use self::feed::{Feed, Next};
-use crate::config::Settings;
+use self::keeper::Keeper;
+pub(crate) use self::people::Login;
+use crate::config::{Credential, Settings};
 use crate::error::{Error, Exit, Result};
+use crate::prompt;
 
 /// How often a call is tried while the controller is unavailable.
 const TRIES: u32 = 5;
@@ -39,11 +46,23 @@ enum Repeat {
     Never,
 }
 
+/// What calls carry.
+#[derive(Debug, Clone)]
+enum Authorization {
+    None,
+    Token(MetadataValue<Ascii>),
+    Session(Arc<Keeper>),
+}
+
+/// Names the workspace that a call works in.
+const WORKSPACE: &str = "tradepost-workspace";
+
 /// A connection to one controller. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     channel: Channel,
-    authorization: MetadataValue<Ascii>,
+    authorization: Authorization,
+    workspace: Option<MetadataValue<Ascii>>,
     timeout: Duration,
     ids: Ids,
     origin: status::Origin,
@@ -65,8 +84,15 @@ impl Client {
             Ok(Err(error)) => return Err(status::connect_error(&origin, &error)),
             Err(_) => return Err(status::no_answer(&origin, timeout)),
         };
-        let authorization = bearer(&settings.token)?;
-        Ok(Self { channel, authorization, timeout, ids: Ids::from_system(), origin })
+        let authorization = match &settings.credential {
+            Credential::None => Authorization::None,
+            Credential::Token(token) => Authorization::Token(bearer(token)?),
+            Credential::Session(vault) => {
+                Authorization::Session(Arc::new(Keeper::new(vault.clone(), channel.clone(), timeout)))
+            }
+        };
+        let workspace = settings.workspace.as_deref().map(workspace_header).transpose()?;
+        Ok(Self { channel, authorization, workspace, timeout, ids: Ids::from_system(), origin })
     }
 
     /// The controller's address.
@@ -84,20 +110,31 @@ impl Client {
         self.ids.uuid(SystemClock.now()).to_string()
     }
 
-    fn request<T>(&self, message: T, timeout: Option<Duration>) -> Request<T> {
+    async fn request<T>(&self, message: T, timeout: Option<Duration>) -> Result<Request<T>> {
+        let authorization = match &self.authorization {
+            Authorization::None => None,
+            Authorization::Token(token) => Some(token.clone()),
+            Authorization::Session(keeper) => Some(bearer(&keeper.access(&self.origin).await?)?),
+        };
         let mut request = Request::new(message);
         let metadata = request.metadata_mut();
-        metadata.insert("authorization", self.authorization.clone());
+        if let Some(authorization) = authorization {
+            metadata.insert("authorization", authorization);
+        }
+        if let Some(workspace) = &self.workspace {
+            metadata.insert(WORKSPACE, workspace.clone());
+        }
         if let Some(value) = telemetry::current_traceparent().and_then(|text| text.parse().ok()) {
             metadata.insert(telemetry::TRACEPARENT, value);
         }
         if let Some(timeout) = timeout {
             request.set_timeout(timeout);
         }
-        request
+        Ok(request)
     }
 
-    /// Makes one unary call within the deadline.
+    /// Makes one unary call within the deadline. A session that was ended early is refreshed once, and a fresh proof is
+    /// asked for once, where there is somebody to ask.
     async fn call<Q, A, F>(
         &self,
         repeat: Repeat,
@@ -108,13 +145,46 @@ impl Client {
         Q: Clone,
         F: Future<Output = std::result::Result<Response<A>, Status>>,
     {
+        let (mut refreshed, mut proven) = (false, false);
+        loop {
+            let status = match self.attempt(repeat, &message, &send).await? {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) => status,
+            };
+            match (&self.authorization, status::reason(&status).as_deref()) {
+                (Authorization::Session(keeper), Some("TOKEN_INVALID")) if !refreshed => {
+                    refreshed = true;
+                    keeper.refresh(&self.origin).await?;
+                }
+                (Authorization::Session(_), Some("STEP_UP_REQUIRED"))
+                    if !proven && prompt::has_terminal() =>
+                {
+                    proven = true;
+                    Box::pin(self.step_up()).await?;
+                }
+                _ => return Err(status::error(&self.origin, &status)),
+            }
+        }
+    }
+
+    /// One call, tried again while the controller is unavailable; the error is no answer in time.
+    async fn attempt<Q, A, F>(
+        &self,
+        repeat: Repeat,
+        message: &Q,
+        send: &impl Fn(Channel, Request<Q>) -> F,
+    ) -> Result<std::result::Result<Response<A>, Status>>
+    where
+        Q: Clone,
+        F: Future<Output = std::result::Result<Response<A>, Status>>,
+    {
         let tries = async {
             let mut backoff =
                 Backoff::new(Duration::from_millis(300), Duration::from_secs(3), self.ids.clone());
             let mut tried = 1;
             loop {
-                let answer =
-                    send(self.channel.clone(), self.request(message.clone(), Some(self.timeout))).await;
+                let request = self.request(message.clone(), Some(self.timeout)).await?;
+                let answer = send(self.channel.clone(), request).await;
                 match answer {
                     Err(status)
                         if status.code() == Code::Unavailable
@@ -125,16 +195,21 @@ impl Client {
                         tried += 1;
                         tokio::time::sleep(backoff.next_delay()).await;
                     }
-                    answer => return answer,
+                    answer => return Ok(answer),
                 }
             }
         };
         match tokio::time::timeout(self.timeout, tries).await {
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(status::error(&self.origin, &status)),
+            Ok(answer) => answer,
             Err(_) => Err(status::no_answer(&self.origin, self.timeout)),
         }
     }
+}
+
+fn workspace_header(named: &str) -> Result<MetadataValue<Ascii>> {
+    named.parse().map_err(|_| {
+        Error::usage(format!("--workspace: {named:?} cannot be sent; name the workspace by its id"))
+    })
 }
 
 fn endpoint(server: &str) -> Result<Endpoint> {

@@ -7,11 +7,16 @@ mod find;
 mod jobs;
 mod listings;
 mod login;
+mod members;
 mod pacing;
 mod postings;
 mod resolve;
+mod sign_in;
 mod status;
+mod tokens;
+mod users;
 mod watch;
+mod workspaces;
 
 use serde::Serialize;
 use tradepost_runtime::build;
@@ -27,6 +32,21 @@ pub(crate) async fn run(command: Command, global: &Global, output: &Output) -> R
     match command {
         Command::Login(arguments) => login::login(arguments, global, output).await?,
         Command::Context(command) => login::context(command, global, output)?,
+        Command::Logout => login::logout(global, output).await?,
+        Command::Register(arguments) => sign_in::register(arguments, global, output).await?,
+        Command::StepUp => sign_in::step_up(&connect(global).await?, output).await?,
+        Command::Password(command) => sign_in::password(command, global, output).await?,
+        Command::SecondFactor(command) => {
+            sign_in::second_factor(command, &connect(global).await?, output).await?;
+        }
+        Command::Sessions(command) => tokens::sessions(command, &connect(global).await?, output).await?,
+        Command::Tokens(command) => tokens::tokens(command, &connect(global).await?, output).await?,
+        Command::Workspaces(command) => workspaces::run(command, global, output).await?,
+        Command::Members(command) => members::members(command, &connect(global).await?, output).await?,
+        Command::Invitations(command) => {
+            members::invitations(command, &connect(global).await?, output).await?;
+        }
+        Command::Users(command) => users::run(command, &connect(global).await?, output).await?,
         Command::Whoami => whoami(&connect(global).await?, output).await?,
         Command::Status => status::status(&connect(global).await?, output).await?,
         Command::Agents(command) => agents::run(command, &connect(global).await?, output).await?,
@@ -57,6 +77,8 @@ async fn whoami(client: &Client, output: &Output) -> Result<()> {
                 ("user", identity.email.clone()),
                 ("user id", identity.user_id.clone()),
                 ("role", identity.role.to_owned()),
+                ("operator", if identity.operator { "yes" } else { "no" }.to_owned()),
+                ("second factor", if identity.second_factor { "yes" } else { "no" }.to_owned()),
                 ("workspace", identity.workspace_name.clone()),
                 ("workspace id", identity.workspace_id.clone()),
                 ("server", client.server().to_owned()),

@@ -2,20 +2,22 @@
 //!
 //! ```text
 //! <config>/tradepost/config.toml          which contexts there are, and the current one     0600
-//! <config>/tradepost/contexts/NAME.token  the API token, apart from what people may share   0600
 //! <config>/tradepost/contexts/NAME.pem    a copy of the authority's certificate
 //! ```
+//!
+//! The secrets, apart from what people may share, are in the [`Vault`].
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::args::Global;
 use crate::error::{Error, Exit, Result};
+use crate::vault::{Secret, Vault};
 
 /// The file of contexts.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -28,6 +30,9 @@ pub(crate) struct Contexts {
     pub(crate) by_name: BTreeMap<String, Context>,
     #[serde(skip)]
     folder: PathBuf,
+    /// Whether secrets may be in a keyring.
+    #[serde(skip)]
+    keyring: bool,
 }
 
 /// One context.
@@ -51,7 +56,20 @@ pub(crate) struct Settings {
     /// The file that the authority was read from, for messages.
     pub(crate) ca_file: PathBuf,
     pub(crate) ca_pem: Vec<u8>,
-    pub(crate) token: SecretString,
+    pub(crate) credential: Credential,
+    /// Id or name of the workspace that calls work in, where it is not the session's own.
+    pub(crate) workspace: Option<String>,
+}
+
+/// What calls carry.
+#[derive(Debug)]
+pub(crate) enum Credential {
+    /// Nothing: the call is for anyone.
+    None,
+    /// An API token.
+    Token(SecretString),
+    /// A session, kept in the vault.
+    Session(Vault),
 }
 
 impl Contexts {
@@ -69,7 +87,7 @@ impl Contexts {
             Error::usage(format!("{}: {reason}", path.display()))
                 .hint("mend the file, or remove it and log in again with `tradepost login`")
         })?;
-        Ok(Self { folder, ..contexts })
+        Ok(Self { folder, keyring: global.keyring, ..contexts })
     }
 
     /// The context of that name.
@@ -85,16 +103,16 @@ impl Contexts {
         })
     }
 
-    /// Stores a context with its token and authority, and makes it the current one.
+    /// Stores a context with its secret and authority, and makes it the current one.
     pub(crate) fn store(
         &mut self,
         name: &str,
         context: Context,
-        token: &SecretString,
+        secret: &Secret,
         ca_pem: &[u8],
     ) -> Result<()> {
         check_name(name)?;
-        write_private(&self.token_path(name), token.expose_secret().as_bytes())?;
+        self.vault(name).save(secret)?;
         write_private(&self.ca_path(name), ca_pem)?;
         self.by_name.insert(name.to_owned(), context);
         self.current = Some(name.to_owned());
@@ -108,7 +126,17 @@ impl Contexts {
         self.save()
     }
 
-    /// Forgets a context, its token and its authority.
+    /// Notes which workspace the session of a context works in, for people.
+    pub(crate) fn set_workspace(&mut self, name: Option<&str>, workspace: &str) -> Result<()> {
+        let name = name.map(str::to_owned).or_else(|| self.current.clone());
+        match name.and_then(|name| self.by_name.get_mut(&name)) {
+            Some(context) => workspace.clone_into(&mut context.workspace),
+            None => return Ok(()),
+        }
+        self.save()
+    }
+
+    /// Forgets a context, its secret and its authority.
     pub(crate) fn remove(&mut self, name: &str) -> Result<()> {
         self.get(name)?;
         self.by_name.remove(name);
@@ -116,23 +144,23 @@ impl Contexts {
             self.current = None;
         }
         self.save()?;
-        for path in [self.token_path(name), self.ca_path(name)] {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::failed(format!("cannot remove {}: {error}", path.display())));
-                }
-                _ => {}
+        self.vault(name).remove()?;
+        let path = self.ca_path(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::failed(format!("cannot remove {}: {error}", path.display())))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     pub(crate) fn ca_path(&self, name: &str) -> PathBuf {
         self.folder.join("contexts").join(format!("{name}.pem"))
     }
 
-    fn token_path(&self, name: &str) -> PathBuf {
-        self.folder.join("contexts").join(format!("{name}.token"))
+    /// Where the context's secret is kept.
+    pub(crate) fn vault(&self, name: &str) -> Vault {
+        Vault::new(&self.folder, name, self.keyring)
     }
 
     fn save(&self) -> Result<()> {
@@ -164,16 +192,42 @@ impl Settings {
             (None, None) => return Err(no_authority()),
         };
         let ca_pem = read_ca(&ca_file)?;
-        let token = match (token_given(global)?, &name) {
-            (Some(token), _) => token,
-            (None, Some(name)) => read_token(&contexts.token_path(name))
-                .map_err(|error| error.hint(format!("log in again: tradepost login --context {name}")))?,
+        let credential = match (token_given(global)?, &name) {
+            (Some(token), _) => Credential::Token(token),
+            (None, Some(name)) => {
+                let vault = contexts.vault(name);
+                match vault.load()? {
+                    Secret::Token(token) => Credential::Token(token),
+                    Secret::Session(_) => Credential::Session(vault),
+                }
+            }
             (None, None) => {
                 return Err(Error::new(Exit::Denied, "no API token is given")
                     .hint("name its file with --token-file, or set TRADEPOST_TOKEN"));
             }
         };
-        Ok(Self { context: name, server, ca_file, ca_pem, token })
+        let workspace = global.workspace.clone();
+        Ok(Self { context: name, server, ca_file, ca_pem, credential, workspace })
+    }
+
+    /// The controller that options, environment and context name, for calls that anyone may make.
+    pub(crate) fn for_anyone(global: &Global, contexts: &Contexts, name: &str) -> Result<Self> {
+        let known = contexts.by_name.get(name);
+        let server = match (&global.server, known) {
+            (Some(server), _) => server_address(server)?,
+            (None, Some(context)) => context.server.clone(),
+            (None, None) => {
+                return Err(Error::usage("the address of the controller is missing")
+                    .hint("write for example: --server https://127.0.0.1:7443 --ca-file ca.pem"));
+            }
+        };
+        let ca_file = match (&global.ca_file, known) {
+            (Some(path), _) => path.clone(),
+            (None, Some(_)) => contexts.ca_path(name),
+            (None, None) => return Err(no_authority()),
+        };
+        let ca_pem = read_ca(&ca_file)?;
+        Ok(Self { context: None, server, ca_file, ca_pem, credential: Credential::None, workspace: None })
     }
 }
 
@@ -220,7 +274,7 @@ fn not_logged_in(contexts: &Contexts) -> Error {
     }
 }
 
-fn read_token(path: &Path) -> Result<SecretString> {
+pub(crate) fn read_token(path: &Path) -> Result<SecretString> {
     let text = fs::read_to_string(path).map_err(|error| {
         Error::new(Exit::Denied, format!("cannot read the token {}: {}", path.display(), plain(&error)))
     })?;

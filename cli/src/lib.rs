@@ -20,6 +20,8 @@ mod error;
 mod listing_file;
 mod model;
 mod output;
+mod prompt;
+mod vault;
 
 use std::process::ExitCode;
 

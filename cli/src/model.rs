@@ -3,11 +3,18 @@
 //! Field names in JSON are those of the API's JSON mapping and are stable. States and kinds are the short stable names
 //! (`needs_human`), times RFC 3339 in UTC, durations and 64-bit numbers plain numbers with the unit in the name.
 
+mod people;
+
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use tradepost_domain::money::Money;
 use tradepost_domain::{agent, job, listing, posting};
+
+pub(crate) use self::people::{
+    Invitation, Member, NewInvitation, NewToken, PasswordReset, Role, Session, Token, User, UserState,
+    Workspace,
+};
 
 /// A point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +28,12 @@ pub(crate) struct Identity {
     pub(crate) workspace_id: String,
     pub(crate) workspace_name: String,
     pub(crate) role: &'static str,
+    /// Whether they run the system.
+    pub(crate) operator: bool,
+    pub(crate) second_factor: bool,
+    /// Whether they must set one up before acting as operator.
+    #[serde(skip)]
+    pub(crate) second_factor_missing: bool,
     pub(crate) controller_version: String,
 }
 
@@ -36,6 +49,7 @@ pub(crate) struct Agent {
     pub(crate) last_seen_at: Option<Time>,
     pub(crate) created_at: Option<Time>,
     pub(crate) controller_id: String,
+    pub(crate) locked_because: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -434,6 +448,7 @@ pub(crate) fn presence_name(presence: agent::Presence) -> &'static str {
         agent::Presence::Online => "online",
         agent::Presence::Offline => "offline",
         agent::Presence::Revoked => "revoked",
+        agent::Presence::NeedsApproval => "needs_approval",
     }
 }
 

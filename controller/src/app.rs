@@ -21,17 +21,19 @@ use tradepost_runtime::clock::{SharedClock, SystemClock};
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::{Drained, Tasks};
 use tradepost_runtime::telemetry::{self, Metrics};
-use tradepost_runtime::tls::{self, ClientAuth, Protocols, ReloadingServerConfig, TlsListener};
-use tradepost_store::Store;
+use tradepost_runtime::tls::{ListenerOptions, ReloadingServerConfig, TlsListener};
+use tradepost_store::Database;
 
 use crate::background::{self, Grace};
+use crate::certificates::{self, Listening};
 use crate::config::{self, Config};
 use crate::grpc::layers::{Gate, Side};
 use crate::grpc::{self, Addresses, Api};
 use crate::identity::{self, Identity};
 use crate::memory::Memory;
-use crate::service::Core;
+use crate::seal::{self, Sealer};
 use crate::service::recent::Recent;
+use crate::service::{Core, People};
 use crate::session::Sessions;
 use crate::{metric, timekeeping, web};
 
@@ -46,8 +48,6 @@ const CONNECTION_GRACE: Duration = Duration::from_secs(30);
 const STREAMS_MAX: u32 = 200;
 /// Headers of one call, in bytes.
 const HEADERS_MAX: u32 = 16 * 1024;
-/// Servers' certificates are made anew this often.
-const CERTIFICATES: Duration = Duration::from_secs(24 * 3600);
 /// Connections to PostgreSQL; readers of SQLite.
 const PG_CONNECTIONS: u32 = 16;
 const SQLITE_READERS: u32 = 4;
@@ -75,9 +75,9 @@ pub enum Error {
          the usual schedule"
     )]
     Looks,
-    /// TLS cannot be set up.
-    #[error("TLS: {0}")]
-    Tls(#[from] tls::Error),
+    /// A listener's certificate cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] certificates::Error),
     /// A socket cannot be bound.
     #[error("cannot listen on {address} for {what}: {source}; choose another with {flag}")]
     Listen {
@@ -90,6 +90,9 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The keys of sealed secrets cannot be used.
+    #[error(transparent)]
+    Sealer(#[from] seal::Error),
     /// Metrics cannot be recorded.
     #[error("metrics: {0}")]
     Metrics(String),
@@ -128,11 +131,14 @@ pub enum Authority {
 /// A controller that is ready to run.
 pub struct App {
     core: Core,
+    people: People,
     sessions: Sessions,
     identity: Arc<Identity>,
     tasks: Tasks,
     config: Config,
     addresses: Addresses,
+    certificates: certificates::Keeper,
+    listening: Listening,
     api: Listener,
     agents: Listener,
     metrics: Option<SocketAddr>,
@@ -143,7 +149,6 @@ pub struct App {
 
 struct Listener {
     tls: TlsListener,
-    certificate: ReloadingServerConfig,
     address: SocketAddr,
 }
 
@@ -171,32 +176,46 @@ pub enum Opener {
 
 /// Opens the database of `config` and brings its schema up to date.
 pub async fn open_core(config: &Config, surroundings: &Surroundings, opener: Opener) -> Result<Core, Error> {
-    open(config, surroundings, opener).await.map(|(core, _)| core)
+    open(config, surroundings, opener).await.map(|opened| opened.core)
 }
 
-/// [`open_core`], with the clock that must be kept at the database's.
-async fn open(
+/// The same, with the use cases of users.
+pub async fn open_people(
     config: &Config,
     surroundings: &Surroundings,
     opener: Opener,
-) -> Result<(Core, Option<Arc<DisciplinedClock>>), Error> {
+) -> Result<People, Error> {
+    let Opened { core, database, .. } = open(config, surroundings, opener).await?;
+    let sealer = Sealer::load(&config.identity_folder(), &core.ids)?;
+    Ok(People::new(core, database, sealer, config.policy()))
+}
+
+/// An open database, with the clock that must be kept at its own.
+struct Opened {
+    core: Core,
+    database: Arc<dyn Database>,
+    disciplined: Option<Arc<DisciplinedClock>>,
+}
+
+async fn open(config: &Config, surroundings: &Surroundings, opener: Opener) -> Result<Opened, Error> {
     let Surroundings { clock, ids, .. } = surroundings.clone();
     let path = config.data_dir.clone();
     identity::files::create_private(&path).map_err(|source| Error::DataDir { path, source })?;
     let controller = ControllerId(ids.uuid(clock.now()));
-    let store = open_store(config.database_url(), controller, clock.clone(), opener).await?;
-    store.migrate().await?;
+    let database = open_store(config.database_url(), controller, clock.clone(), opener).await?;
+    database.migrate().await?;
     // An SQLite file is on this machine, whose wall clock counts also the time that it sleeps.
     let disciplined = match surroundings.authority {
         Authority::Database if is_postgres(&config.database_url()) => {
-            Some(timekeeping::clock_of(store.as_ref(), &clock).await?)
+            Some(timekeeping::clock_of(database.as_ref(), &clock).await?)
         }
         Authority::Database | Authority::Given => None,
     };
     let clock = disciplined.clone().map_or(clock, |disciplined| disciplined as SharedClock);
     let looks = Arc::new(config.reconcile.schedule().ok_or(Error::Looks)?);
+    let store = Arc::clone(&database);
     let core = Core { store, clock, ids, controller, recent: Recent::default(), looks };
-    Ok((core, disciplined))
+    Ok(Opened { core, database, disciplined })
 }
 
 fn is_postgres(url: &str) -> bool {
@@ -208,7 +227,7 @@ async fn open_store(
     controller: ControllerId,
     clock: SharedClock,
     opener: Opener,
-) -> Result<Arc<dyn Store>, tradepost_store::Error> {
+) -> Result<Arc<dyn Database>, tradepost_store::Error> {
     if is_postgres(&url) {
         let options = tradepost_store_postgres::Options { url, max_connections: PG_CONNECTIONS, controller };
         tradepost_store_postgres::open(options).await
@@ -254,7 +273,7 @@ fn embedded(config: &Config, instead: &str) -> Result<(), Error> {
 impl App {
     /// Opens and binds everything; nothing is served yet.
     pub async fn build(config: Config, surroundings: Surroundings) -> Result<Self, Error> {
-        let (core, disciplined) = open(&config, &surroundings, Opener::Controller).await?;
+        let Opened { core, database, disciplined } = open(&config, &surroundings, Opener::Controller).await?;
         // Sockets first: a controller that cannot listen leaves no authority behind.
         let (api, agents) = (bound(Side::Api, &config).await?, bound(Side::Agents, &config).await?);
         let tasks = Tasks::new();
@@ -267,11 +286,17 @@ impl App {
         if made {
             tracing::info!(folder = %folder.display(), "a certificate authority was made");
         }
+        let sealer = Sealer::load_or_create(&folder, &core.ids)?;
+        let people = People::new(core.clone(), database, sealer, config.policy());
         let memory = Memory::new(&folder);
         memory.check(&core).await?;
-        let names = config.certificate_names();
-        let api = Listener::new(api, tls_config(&identity, &core, &names, Side::Api)?);
-        let agents = Listener::new(agents, tls_config(&identity, &core, &names, Side::Agents)?);
+        let identity = Arc::new(identity.with_max_offline(config.agents.max_offline));
+        let certificates = certificates::Keeper::new(Arc::clone(&identity), core.clone(), &config)?;
+        let listening = certificates.listening()?;
+        let usual = ListenerOptions::default();
+        let paced = ListenerOptions { accepts_per_second: config.agents.accepts_per_second, ..usual };
+        let api = Listener::new(api, &listening.api, usual);
+        let agents = Listener::new(agents, &listening.agents, paced);
         let addresses = Addresses {
             api: told(config.api.public_address.as_ref(), api.address),
             agents: told(config.agents.public_address.as_ref(), agents.address),
@@ -279,10 +304,13 @@ impl App {
         Ok(Self {
             sessions: Sessions::new(core.clock.clone()),
             core,
-            identity: Arc::new(identity),
+            people,
+            identity,
             tasks,
             config,
             addresses,
+            certificates,
+            listening,
             api,
             agents,
             metrics,
@@ -307,8 +335,8 @@ impl App {
         self.metrics
     }
 
-    /// The root's certificate, PEM: what clients trust.
-    pub fn root_pem(&self) -> &str {
+    /// The roots' certificates, PEM: what clients trust.
+    pub fn root_pem(&self) -> String {
         self.identity.root_pem()
     }
 
@@ -322,32 +350,39 @@ impl App {
         &self.core
     }
 
+    /// Use cases of users, for tests and tools beside the services.
+    pub fn people(&self) -> &People {
+        &self.people
+    }
+
     /// Serves until `end` resolves, then drains. Says whether everything ended in time.
     pub async fn run(self, end: impl Future<Output = ()>) -> Result<Drained, Error> {
         let api = Api {
             core: self.core.clone(),
+            people: self.people.clone(),
             sessions: self.sessions.clone(),
             identity: Arc::clone(&self.identity),
             tasks: self.tasks.clone(),
             addresses: self.addresses,
         };
-        let (router, health) = grpc::api_router(&api, Gate::new(self.core.clone(), Side::Api))
+        let gate =
+            |side| Gate::new(self.core.clone(), self.people.clone(), &self.config.api.trusted_proxies, side);
+        let (router, health) = grpc::api_router(&api, gate(Side::Api))
             .map_err(|status| Error::Services(status.message().to_owned()))?;
-        let router = router.merge(web::router(self.core.clone(), self.tasks.shutdown_token()));
+        let health_of_certificates = self.certificates.health();
+        let router =
+            router.merge(web::router(self.core.clone(), health_of_certificates, self.tasks.shutdown_token()));
+        let router = web::with_headers(router);
         report(&health, tonic_health::ServingStatus::Serving).await;
-        let agents = grpc::agents_router(&api, Gate::new(self.core.clone(), Side::Agents));
-        background::start(&self.core, &self.sessions, &self.tasks, self.grace, self.config.retention);
+        let agents = grpc::agents_router(&api, gate(Side::Agents));
+        let kept = self.config.retention;
+        background::start(&self.core, &self.people, &self.sessions, &self.tasks, self.grace, kept);
         if let Some(clock) = self.disciplined {
             background::keep_time(&self.core, &self.tasks, clock);
         }
         self.tasks.spawn("memory", self.memory.follow(self.core.clone(), self.tasks.shutdown_token()));
-        let names = self.config.certificate_names();
-        let certificates =
-            [(self.api.certificate.clone(), Side::Api), (self.agents.certificate.clone(), Side::Agents)];
-        self.tasks.spawn(
-            "certificates",
-            renew(self.identity, self.core.clone(), names, certificates, self.tasks.clone()),
-        );
+        let keeping = self.certificates.keep(self.listening, self.sessions.clone(), self.tasks.clone());
+        self.tasks.spawn("certificates", keeping);
         serve(&self.tasks, &self.core.ids, "api-server", router, self.api.tls);
         serve(&self.tasks, &self.core.ids, "agents-server", agents, self.agents.tls);
         end.await;
@@ -362,9 +397,12 @@ impl App {
 }
 
 impl Listener {
-    fn new((socket, address): (TcpListener, SocketAddr), config: rustls::ServerConfig) -> Self {
-        let certificate = ReloadingServerConfig::new(config);
-        Self { tls: TlsListener::from_tcp(socket, certificate.clone()), certificate, address }
+    fn new(
+        (socket, address): (TcpListener, SocketAddr),
+        config: &ReloadingServerConfig,
+        options: ListenerOptions,
+    ) -> Self {
+        Self { tls: TlsListener::from_tcp(socket, config.clone()).with_options(options), address }
     }
 }
 
@@ -378,22 +416,6 @@ async fn bound(side: Side, config: &Config) -> Result<(TcpListener, SocketAddr),
     let socket = TcpListener::bind(address).await.map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
     Ok((socket, address))
-}
-
-fn tls_config(
-    identity: &Identity,
-    core: &Core,
-    names: &[String],
-    side: Side,
-) -> Result<rustls::ServerConfig, Error> {
-    let (chain, key) = identity.server(names, core.now())?;
-    Ok(match side {
-        Side::Api => tls::server_config(chain, key, Protocols::Tls12AndLater, ClientAuth::None)?,
-        Side::Agents => {
-            let auth = ClientAuth::required(identity.agent_roots()?);
-            tls::server_config(chain, key, Protocols::Tls13, auth)?
-        }
-    })
 }
 
 async fn serve_metrics(listen: &str, metrics: Metrics, tasks: &Tasks) -> Result<Option<SocketAddr>, Error> {
@@ -449,29 +471,6 @@ fn serve(tasks: &Tasks, ids: &Ids, name: &'static str, router: Router, listener:
             tracing::error!(%error, server = name, "a server ended");
         }
     });
-}
-
-/// Keeps the servers' certificates fresh; open connections stay as they are.
-async fn renew(
-    identity: Arc<Identity>,
-    core: Core,
-    names: Vec<String>,
-    certificates: [(ReloadingServerConfig, Side); 2],
-    tasks: Tasks,
-) {
-    let shutdown = tasks.shutdown_token();
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(CERTIFICATES) => {}
-        }
-        for (certificate, side) in &certificates {
-            match tls_config(&identity, &core, &names, *side) {
-                Ok(fresh) => certificate.store(fresh),
-                Err(error) => tracing::error!(%error, "a server's certificate could not be made anew"),
-            }
-        }
-    }
 }
 
 impl std::fmt::Debug for App {

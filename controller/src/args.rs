@@ -47,6 +47,9 @@ pub enum Command {
     /// Manage this installation.
     #[command(subcommand)]
     Admin(Admin),
+    /// Replace the certificate authority step by step, while controllers and agents run.
+    #[command(subcommand)]
+    Trust(Trust),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -85,6 +88,26 @@ pub enum FleetEpochCommand {
     },
 }
 
+/// Replace the certificate authority.
+///
+/// Works on the identity folder; running controllers follow within seconds, attached agents within half a minute, and agents
+/// that sleep when they come back. Stay in each phase until the agents that matter have followed.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Trust {
+    /// Show where a rotation stands, and what the next step does.
+    Status,
+    /// Begin a rotation: make a new root and agents CA, and make them known.
+    Begin {
+        /// Replace the agents CA alone, under the same root.
+        #[arg(long)]
+        agents_ca_only: bool,
+    },
+    /// Take the next step: sign with the new ones; then trust them alone; then destroy the old keys.
+    Advance,
+    /// Take the last step back.
+    Rollback,
+}
+
 /// Manage this installation.
 #[derive(Debug, Subcommand)]
 pub enum Admin {
@@ -96,6 +119,9 @@ pub enum Admin {
         /// The workspace: an existing one of that name is joined, else it is made.
         #[arg(long, default_value = "default")]
         workspace: String,
+        /// Also set the user's password: asked for on the terminal, or read from standard input
+        #[arg(long)]
+        password: bool,
     },
 }
 
@@ -110,3 +136,16 @@ pub enum ConfigCommand {
 
 /// Version and commit.
 static VERSION: LazyLock<String> = LazyLock::new(tradepost_runtime::build::describe);
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Args;
+
+    /// Arguments of the same name in a command and in all commands, and the like.
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Args::command().debug_assert();
+    }
+}

@@ -6,15 +6,21 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tradepost_domain::reconcile;
+use tradepost_domain::standing::MAX_OFFLINE;
 use tradepost_runtime::config::{self, Sources};
 use tradepost_runtime::telemetry::{self, LogFormat};
 
 use crate::args::Args;
+use crate::service::people::Policy;
 
 pub use self::retention::{Keep, Retention};
+
+/// A thousand agents are back within five seconds of a restart, at a third of one core.
+const ACCEPTS_PER_SECOND: u32 = 250;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,6 +36,8 @@ pub struct Config {
     pub api: Api,
     /// The listener for agents.
     pub agents: Agents,
+    /// Users.
+    pub users: Users,
     /// The listener for metrics.
     pub metrics: Metrics,
     /// Finding out what became of uncertain publications.
@@ -63,6 +71,24 @@ pub struct Api {
     pub public_address: Option<String>,
     /// Further names and addresses in its certificate, beside localhost, this host's name and the listening address.
     pub names: Vec<String>,
+    /// Networks of reverse proxies, e.g. `10.0.0.0/8`, whose `X-Forwarded-For` says where a call comes from. Everybody
+    /// else's is ignored.
+    pub trusted_proxies: Vec<IpNet>,
+    /// A certificate of one's own for people and browsers, leaf first, PEM. Default: one of the controller's authority.
+    pub certificate_file: Option<PathBuf>,
+    /// Its key, PEM, without a passphrase.
+    pub key_file: Option<PathBuf>,
+}
+
+/// Users.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(default)]
+pub struct Users {
+    /// Operators must have a second factor before they act as such in a session. API tokens that
+    /// `controller admin create` makes are not asked.
+    pub operators_need_second_factor: bool,
+    /// Calls of one token in a minute, over all controllers. 0: no limit.
+    pub calls_per_minute: u32,
 }
 
 /// The listener for agents.
@@ -73,6 +99,11 @@ pub struct Agents {
     pub listen: SocketAddr,
     /// What agents are told to reach it by, as host:port. Default: the address it listens on.
     pub public_address: Option<String>,
+    /// An agent that was not heard of for longer waits for a person's approval.
+    #[serde(with = "config::duration")]
+    pub max_offline: Duration,
+    /// How many connections are taken in a second, so that a restart is no stampede.
+    pub accepts_per_second: u32,
 }
 
 /// The listener for metrics.
@@ -133,6 +164,7 @@ impl Default for Config {
             database: Database::default(),
             api: Api::default(),
             agents: Agents::default(),
+            users: Users::default(),
             metrics: Metrics::default(),
             reconcile: Reconcile::default(),
             log: Log::default(),
@@ -145,13 +177,31 @@ impl Default for Config {
 
 impl Default for Api {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 7443).into(), public_address: None, names: Vec::new() }
+        Self {
+            listen: ([127, 0, 0, 1], 7443).into(),
+            public_address: None,
+            names: Vec::new(),
+            trusted_proxies: Vec::new(),
+            certificate_file: None,
+            key_file: None,
+        }
+    }
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self { operators_need_second_factor: true, calls_per_minute: 6000 }
     }
 }
 
 impl Default for Agents {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 7444).into(), public_address: None }
+        Self {
+            listen: ([127, 0, 0, 1], 7444).into(),
+            public_address: None,
+            max_offline: MAX_OFFLINE,
+            accepts_per_second: ACCEPTS_PER_SECOND,
+        }
     }
 }
 
@@ -250,6 +300,12 @@ impl Config {
         self.identity_dir.clone().unwrap_or_else(|| self.data_dir.join("identity"))
     }
 
+    /// What use cases of users go by.
+    pub fn policy(&self) -> Policy {
+        let Users { operators_need_second_factor, calls_per_minute } = self.users;
+        Policy { operators_need_second_factor, calls_per_minute }
+    }
+
     /// The telemetry of the process.
     pub fn telemetry(&self) -> telemetry::Options {
         telemetry::Options {
@@ -321,6 +377,11 @@ mod tests {
         let default = Config::default();
         assert_eq!((loaded.api.listen, loaded.agents.listen), (default.api.listen, default.agents.listen));
         assert_eq!(loaded.metrics.listen, default.metrics.listen);
+        assert_eq!(loaded.api.trusted_proxies, default.api.trusted_proxies);
+        assert_eq!(
+            (loaded.users.operators_need_second_factor, loaded.users.calls_per_minute),
+            (default.users.operators_need_second_factor, default.users.calls_per_minute)
+        );
         assert_eq!(loaded.reconcile.schedule(), Some(reconcile::Schedule::default()));
         assert_eq!(loaded.retention, default.retention);
         assert_eq!((loaded.drain, loaded.log.filter), (default.drain, default.log.filter));

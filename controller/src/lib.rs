@@ -8,21 +8,24 @@
 //! - [`service`]: use cases; every decision is the domain's.
 //! - [`session`]: live streams of agents.
 //! - [`background`]: what time alone brings about.
-//! - [`identity`]: the certificate authority.
+//! - [`identity`]: the certificate authority. [`certificates`]: the listeners' certificates, kept fresh.
 //! - [`timekeeping`]: this process's clock at the database's.
 //! - [`maintenance`]: commands beside a controller: restore, and a new fleet epoch.
 //! - [`memory`]: how far the database had come, so that an older copy is recognised.
+//! - [`seal`]: what the controller must read is sealed before it reaches the database.
 //! - [`app`]: puts them together; the only file that names a database engine.
 
 pub mod app;
 pub mod args;
 pub mod background;
+pub mod certificates;
 pub mod config;
 pub mod grpc;
 pub mod identity;
 pub mod maintenance;
 pub mod memory;
 pub mod metric;
+pub mod seal;
 pub mod service;
 pub mod session;
 pub mod timekeeping;

@@ -5,11 +5,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use secrecy::SecretString;
 use tradepost_controller::app::{self, App, Opener, Surroundings};
-use tradepost_controller::args::{Admin, Args, Command, ConfigCommand, FleetEpochCommand};
+use tradepost_controller::args::{Admin, Args, Command, ConfigCommand, FleetEpochCommand, Trust};
 use tradepost_controller::config::{Config, EXAMPLE};
+use tradepost_controller::identity;
+use tradepost_controller::identity::rotation::{self, Scope, Step};
 use tradepost_controller::maintenance::{self, Restored};
 use tradepost_domain::fleet::FleetEpoch;
+use tradepost_domain::trust::Phase;
+use tradepost_runtime::clock::{Clock, SystemClock};
 use tradepost_runtime::tasks::{self, Drained};
 use tradepost_runtime::{telemetry, tls};
 
@@ -34,6 +39,9 @@ fn main() -> ExitCode {
     if let Some(Command::Config(ConfigCommand::Check)) = args.command {
         return say("the configuration is right");
     }
+    if let Some(Command::Trust(command)) = args.command {
+        return trust(&config, command).unwrap_or_else(complain);
+    }
     let guard = match telemetry::init(&config.telemetry()) {
         Ok(guard) => guard,
         Err(error) => return complain(error),
@@ -55,14 +63,16 @@ fn main() -> ExitCode {
 async fn perform(command: Command, config: Config, place: &str) -> ExitCode {
     let performed = match command {
         Command::Serve => serve(config, place).await,
-        Command::Admin(Admin::Create { email, workspace }) => create(&config, &email, &workspace).await,
+        Command::Admin(Admin::Create { email, workspace, password }) => {
+            create(&config, &email, &workspace, password).await
+        }
         Command::Backup { to } => backup(&config, &to).await,
         Command::Restore { from } => restore(&config, &from).await,
         Command::FleetEpoch(FleetEpochCommand::Bump { after, reason }) => {
             bump(&config, FleetEpoch(after), &reason).await
         }
-        // Both were answered before telemetry began.
-        Command::Config(_) => Ok(ExitCode::SUCCESS),
+        // These were answered before telemetry began.
+        Command::Config(_) | Command::Trust(_) => Ok(ExitCode::SUCCESS),
     };
     performed.unwrap_or_else(complain)
 }
@@ -86,9 +96,23 @@ async fn serve(config: Config, place: &str) -> Result<ExitCode, app::Error> {
     })
 }
 
-async fn create(config: &Config, email: &str, workspace: &str) -> Result<ExitCode, app::Error> {
+async fn create(
+    config: &Config,
+    email: &str,
+    workspace: &str,
+    with_password: bool,
+) -> Result<ExitCode, app::Error> {
+    let password = if with_password {
+        match read_password() {
+            Ok(password) => Some(password),
+            Err(error) => return Ok(complain(format_args!("cannot read the password: {error}"))),
+        }
+    } else {
+        None
+    };
     let new_file = config.database_file().filter(|file| !file.exists());
-    let core = app::open_core(config, &Surroundings::of_system(), Opener::Command).await?;
+    let people = app::open_people(config, &Surroundings::of_system(), Opener::Command).await?;
+    let core = people.core.clone();
     if let Some(file) = new_file {
         remark(format_args!(
             "made a new database at {}; if a controller runs already, it uses another one: name it with --data-dir or \
@@ -96,7 +120,18 @@ async fn create(config: &Config, email: &str, workspace: &str) -> Result<ExitCod
             file.display()
         ));
     }
-    let created = core.create_operator(email, workspace).await;
+    let created = async {
+        // A password that breaks the rules shall leave no half-made user behind.
+        if let Some(password) = &password {
+            people.check_password_on_host(email, password)?;
+        }
+        let created = core.create_operator(email, workspace).await?;
+        if let Some(password) = &password {
+            people.set_password_on_host(email, password).await?;
+        }
+        Ok::<_, app::Error>(created)
+    };
+    let created = created.await;
     core.store.close().await;
     let (principal, token) = created?;
     remark(format_args!(
@@ -106,6 +141,23 @@ async fn create(config: &Config, email: &str, workspace: &str) -> Result<ExitCod
         principal.workspace_name
     ));
     Ok(say(&token))
+}
+
+/// From the terminal, twice; or the first line of standard input.
+fn read_password() -> std::io::Result<SecretString> {
+    use std::io::IsTerminal;
+    let text = if std::io::stdin().is_terminal() {
+        let first = rpassword::prompt_password("New password (not shown): ")?;
+        if rpassword::prompt_password("The same again: ")? != first {
+            return Err(std::io::Error::other("the two differ"));
+        }
+        first
+    } else {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line)?;
+        line.trim_end_matches(['\r', '\n']).to_owned()
+    };
+    Ok(SecretString::from(text))
 }
 
 async fn backup(config: &Config, to: &Path) -> Result<ExitCode, app::Error> {
@@ -137,6 +189,47 @@ async fn bump(config: &Config, after: FleetEpoch, reason: &str) -> Result<ExitCo
         "clicks that were under way are looked for, and each agent tells first what it did; start the controllers now",
     );
     Ok(say(&format!("fleet epoch {}", fleet.epoch.0)))
+}
+
+fn trust(config: &Config, command: Trust) -> Result<ExitCode, identity::Error> {
+    let folder = config.identity_folder();
+    let now = Clock::now(&SystemClock);
+    let phase = match command {
+        Trust::Status => rotation::phase(&folder)?,
+        Trust::Begin { agents_ca_only } => {
+            let scope = if agents_ca_only { Scope::AgentsCa } else { Scope::Root };
+            rotation::begin(&folder, scope, now)?
+        }
+        Trust::Advance => rotation::step(&folder, Step::Advance)?,
+        Trust::Rollback => rotation::step(&folder, Step::Rollback)?,
+    };
+    let (stands, next) = match phase {
+        Phase::Stable { present } => (
+            format!("generation {present} signs and is trusted; no rotation is under way"),
+            "`controller trust begin` makes the next generation known",
+        ),
+        Phase::Announced { old, new } => (
+            format!("generation {old} signs; generations {old} and {new} are trusted"),
+            "`controller trust advance` signs with the new one",
+        ),
+        Phase::Switched { old, new } => (
+            format!("generation {new} signs; generations {new} and {old} are trusted"),
+            "`controller trust advance` trusts the new one alone; best a day from now, when every running agent has a new certificate",
+        ),
+        Phase::Retired { old, new } => (
+            format!(
+                "generation {new} signs and is trusted; the keys of generation {old} are kept for a way back"
+            ),
+            "`controller trust advance` destroys the old keys, for good",
+        ),
+    };
+    let back =
+        if matches!(phase, Phase::Stable { .. }) { "" } else { "\nback      `controller trust rollback`" };
+    Ok(say(&format!(
+        "phase     {}\nstands    {stands}\nnext      {next}{back}\nfolder    {}",
+        phase.name(),
+        folder.display()
+    )))
 }
 
 #[expect(clippy::print_stderr, reason = "for people at the terminal")]

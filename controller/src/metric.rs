@@ -11,6 +11,7 @@ const JOBS: &str = "controller_jobs";
 const AGENTS: &str = "controller_attached_agents";
 const ROUNDS: &str = "controller_background_rounds_total";
 const FORGOTTEN: &str = "controller_forgotten_total";
+const CERTIFICATE: &str = "controller_certificate_seconds_left";
 const DISPATCHES: &str = "controller_dispatches_total";
 const CLOCK_STEP: &str = "controller_clock_step_seconds";
 
@@ -26,6 +27,7 @@ pub fn describe() {
     describe_gauge!(AGENTS, Unit::Count, "Agents attached to this controller.");
     describe_counter!(ROUNDS, Unit::Count, "Rounds of background tasks by task and outcome.");
     describe_counter!(FORGOTTEN, Unit::Count, "Rows let go because of their age, by what they were.");
+    describe_gauge!(CERTIFICATE, Unit::Seconds, "Until the end of the api listener's certificate.");
     describe_counter!(DISPATCHES, Unit::Count, "Jobs handed to agents by kind.");
     describe_gauge!(
         CLOCK_STEP,
@@ -52,6 +54,11 @@ pub fn jobs(counts: &[(State, u64)]) {
 /// Agents attached here.
 pub fn attached(count: usize) {
     gauge!(AGENTS).set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+}
+
+/// How long the api listener's certificate lasts.
+pub fn certificate_ends_in(left: Duration) {
+    gauge!(CERTIFICATE).set(left.as_secs_f64());
 }
 
 /// One round of a background task.

@@ -74,6 +74,8 @@ impl Cli {
     pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Result<Finished> {
         let mut environment = self.environment.clone();
         environment.push((String::from("TRADEPOST_CONFIG_DIR"), self.config.display().to_string()));
+        // Tests leave the tester's own keyring alone.
+        environment.push((String::from("TRADEPOST_KEYRING"), String::from("off")));
         run("tradepost", arguments, &environment, input).await
     }
 

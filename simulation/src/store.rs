@@ -22,13 +22,14 @@ use tradepost_domain::photo::Photo;
 use tradepost_domain::posting::{Posting, Publication, Receipt};
 use tradepost_domain::publish::{self, Intent};
 use tradepost_domain::reconcile::LookRecord;
+use tradepost_domain::standing::LockReason;
 use tradepost_domain::time::Timestamp;
 use tradepost_store::model::Model;
 use tradepost_store::{
-    Accounts, Agents, Attachment, Auth, Change, Claim, EpochGuard, Error, Events, Evidence, EvidenceFile,
-    Fleets, Gather, Hint, JobFilter, Listings, Looks, NewAgent, NewEnrolmentToken, NewFleetEpoch, NewToken,
-    NewUser, Owed, PageRequest, Photos, PostingFilter, Principal, Redeemed, Retention, Slice, Step, Store,
-    StoredStep, WakeHints, Work,
+    Accounts, AgentIdentities, Agents, Attachment, Auth, Change, Claim, EpochGuard, Error, Events, Evidence,
+    EvidenceFile, Fleets, Gather, Hint, JobFilter, Joining, Listings, Looks, NewAgent, NewEnrolmentToken,
+    NewFleetEpoch, NewToken, NewUser, Owed, PageRequest, Photos, PostingFilter, Principal, Redeemed,
+    Retention, Slice, Step, Store, StoredStep, WakeHints, Work,
 };
 
 use crate::plan::Bug;
@@ -128,7 +129,6 @@ impl Gather for SlowStore {}
 
 through! { Auth {
     Write add_user_token(user: NewUser, token: NewToken, now: Timestamp) -> (Principal, bool);
-    Read find_principal(hash: [u8; 32], now: Timestamp) -> Option<Principal>;
 } }
 
 through! { Accounts {
@@ -175,6 +175,14 @@ through! { Fleets {
     Write record_recount(agent: AgentId, epoch: FleetEpoch) -> ();
     Read list_unarmed_intents(agent: AgentId, account: Option<AccountId>, before: Timestamp, after: Option<IntentId>, limit: u32) -> Vec<(IntentId, WorkspaceId, PostingId)>;
     Read list_armed_before(epoch: FleetEpoch, agent: Option<AgentId>, report_by: Timestamp, limit: u32) -> Vec<Intent>;
+} }
+
+through! { AgentIdentities {
+    Write accept_join(joining: Joining) -> ();
+    Write suspect_join(joining: Joining) -> ();
+    Write lock_agent(id: AgentId, why: LockReason, now: Timestamp) -> Option<Agent>;
+    Write approve_agent(workspace: WorkspaceId, id: AgentId, now: Timestamp) -> Option<Agent>;
+    Write answer_challenge(id: AgentId, made_at: Timestamp, now: Timestamp) -> ();
 } }
 
 through! { Looks {

@@ -34,7 +34,7 @@ fn run_key(message: Option<v1::RunRef>) -> Result<RunKey, Violations> {
 }
 
 /// The message for a stream's first words.
-pub fn hello(hello: Hello) -> v1::OpenRequest {
+pub fn hello(hello: Hello, join_counter: i64) -> v1::OpenRequest {
     let Hello { boot, runs, slots, knowledge } = hello;
     let frame = Request::Hello(v1::Hello {
         boot_id: boot.to_string(),
@@ -43,6 +43,7 @@ pub fn hello(hello: Hello) -> v1::OpenRequest {
         runs: runs.into_iter().map(run_ref).collect(),
         slots,
         knowledge: Some(knowledge.into()),
+        join_counter,
     });
     v1::OpenRequest { frame: Some(frame) }
 }
@@ -130,19 +131,26 @@ pub fn inbound(message: v1::OpenResponse) -> Result<Option<Inbound>, Violations>
     let v1::OpenResponse { frame } = message;
     let Some(frame) = frame else { return Ok(None) };
     Ok(Some(match frame {
-        Response::Welcome(v1::Welcome { session_epoch, heartbeat_interval, fleet_epoch, recount, kept }) => {
-            Inbound::Welcome {
-                epoch: SessionEpoch(session_epoch),
-                fleet: FleetEpoch(fleet_epoch),
-                recount,
-                kept: kept
-                    .map(|kept| kept.runs.into_iter().map(|run| run_key(Some(run))).collect::<Result<_, _>>())
-                    .transpose()?,
-                heartbeat: duration(heartbeat_interval)
-                    .filter(|interval| !interval.is_zero())
-                    .unwrap_or(tradepost_domain::agent::HEARTBEAT),
-            }
-        }
+        Response::Welcome(v1::Welcome {
+            session_epoch,
+            heartbeat_interval,
+            fleet_epoch,
+            recount,
+            kept,
+            trust_digest: _,
+        }) => Inbound::Welcome {
+            epoch: SessionEpoch(session_epoch),
+            fleet: FleetEpoch(fleet_epoch),
+            recount,
+            kept: kept
+                .map(|kept| kept.runs.into_iter().map(|run| run_key(Some(run))).collect::<Result<_, _>>())
+                .transpose()?,
+            heartbeat: duration(heartbeat_interval)
+                .filter(|interval| !interval.is_zero())
+                .unwrap_or(tradepost_domain::agent::HEARTBEAT),
+        },
+        // The keeper of the identity has heard it.
+        Response::Trust(_) => return Ok(None),
         Response::Dispatch(message) => {
             let run = run_key(message.run.clone())?;
             match dispatch(run, *message) {

@@ -2,11 +2,14 @@
 
 use tonic::Status;
 use tonic::transport::Channel;
+use tradepost_domain::standing::{CERTIFICATE_LIFE, ENROLMENT_NAME};
 use tradepost_proto::enrolment::EnrolmentString;
 use tradepost_proto::v1;
 use tradepost_proto::v1::enrolment_service_client::EnrolmentServiceClient;
+use tradepost_runtime::clock::{Clock, SystemClock};
 use tradepost_runtime::tls::{self, Connector};
 
+use super::convert;
 use super::link::{LinkError, LinkFault};
 use super::remote::{endpoint, link_error};
 use crate::identity::{self, Identity, IdentityStore};
@@ -66,7 +69,9 @@ pub async fn enrol(store: &IdentityStore, string: &EnrolmentString, name: &str) 
     let channel = connect(string).await?;
     let answer = EnrolmentServiceClient::new(channel).enrol(request).await;
     let answer = answer.map_err(|status| refusal(string, &status))?.into_inner();
-    let v1::EnrolResponse { agent_id, certificate_chain_pem, root_pem, agents_address } = answer;
+    let v1::EnrolResponse { agent_id, certificate_chain_pem, root_pem, agents_address, life, trust_digest } =
+        answer;
+    let life = convert::duration(life).unwrap_or(CERTIFICATE_LIFE);
     let identity = Identity {
         agent: agent_id.parse().map_err(|error| Error::Answer(format!("{error}")))?,
         name: name.to_owned(),
@@ -74,6 +79,9 @@ pub async fn enrol(store: &IdentityStore, string: &EnrolmentString, name: &str) 
         enrolled_at: string.address.clone(),
         certificate_chain: certificate_chain_pem,
         root: root_pem,
+        issued_at: Some(Clock::now(&SystemClock)),
+        life_seconds: life.as_secs(),
+        trust_digest,
     };
     // Only an identity that works is kept.
     identity.tls(&key.serialize_pem().into()).map_err(|error| Error::Answer(error.to_string()))?;
@@ -82,7 +90,9 @@ pub async fn enrol(store: &IdentityStore, string: &EnrolmentString, name: &str) 
 }
 
 async fn connect(string: &EnrolmentString) -> Result<Channel, Error> {
-    let connector = Connector::new(tls::pinned_client_config(string.pin)?);
+    // Under this name the api listener shows a certificate of the controller's own authority, whatever it shows to browsers.
+    let name = ENROLMENT_NAME.try_into().map_err(|_| Error::Answer(String::from("the name is none")))?;
+    let connector = Connector::new(tls::pinned_client_config(string.pin)?).with_server_name(name);
     let address = &string.address;
     let unreachable = |problem: String| Error::Unreachable { address: address.clone(), problem };
     let endpoint = endpoint(address).map_err(|error| unreachable(error.message))?;

@@ -4,6 +4,7 @@
 //! - [`link`]: `trait ControllerLink`, so that tests script the controller, and what can go wrong with it.
 //! - [`remote`]: the link over mutual TLS.
 //! - [`state`]: the pure core: a frame comes in, actions come out.
+//! - [`keeper`]: keeps the certificate fresh, and gets a new one when it has ended.
 //! - [`live`]: the thin task around it: connect, reconnect with jitter, heartbeat.
 //! - `reconnect`: when to try for the next stream.
 //! - [`settler`]: tells the controller what became of permits until it has answered, also after a restart.
@@ -15,6 +16,7 @@
 pub mod convert;
 pub mod enrol;
 pub mod frame;
+pub mod keeper;
 pub mod link;
 pub mod live;
 mod reconnect;

@@ -1,5 +1,6 @@
 //! The link over mutual TLS.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +20,7 @@ use tradepost_runtime::tls::Connector;
 
 use super::convert;
 use super::frame::{Hello, Outbound};
+use super::keeper::Keeper;
 use super::link::{ControllerLink, EvidenceUpload, Granted, LinkError, LinkFault, PreparedReport, Stream};
 use crate::evidence;
 use crate::journal::{Outcome, PermitRequest};
@@ -36,13 +38,22 @@ const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs
 #[derive(Debug, Clone)]
 pub struct RemoteController {
     channel: Channel,
+    keeper: Arc<Keeper>,
+}
+
+/// Why a call did not work.
+pub(super) struct Failed {
+    pub(super) error: LinkError,
+    /// One side did not accept the other's certificate.
+    pub(super) is_certificate: bool,
 }
 
 impl RemoteController {
-    /// To `address` (host:port) with the agent's identity.
-    pub fn new(address: &str, tls: rustls::ClientConfig) -> Result<Self, LinkError> {
-        let endpoint = endpoint(address)?;
-        Ok(Self { channel: endpoint.connect_with_connector_lazy(Connector::new(tls)) })
+    /// With the agent's identity, as `keeper` has it at each connection.
+    pub fn new(keeper: Arc<Keeper>) -> Result<Self, LinkError> {
+        let endpoint = endpoint(&keeper.identity().agents_address)?;
+        let connector = Connector::reloading(keeper.tls());
+        Ok(Self { channel: endpoint.connect_with_connector_lazy(connector), keeper })
     }
 }
 
@@ -64,12 +75,30 @@ pub(super) fn endpoint(address: &str) -> Result<Endpoint, LinkError> {
 }
 
 /// Gives up on a call that takes too long.
-async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, Status>>) -> Result<T, LinkError> {
+pub(super) async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<T, LinkError> {
+    tried(limit, call).await.map_err(|failed| failed.error)
+}
+
+/// The same, telling whether another certificate may help.
+pub(super) async fn tried<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Failed> {
     match tokio::time::timeout(limit, call).await {
-        Ok(answer) => answer.map_err(|status| link_error(&status)),
-        Err(_) => {
-            Err(LinkError::unavailable(format!("the controller did not answer within {} s", limit.as_secs())))
-        }
+        Ok(answer) => answer.map_err(|status| Failed {
+            error: link_error(&status),
+            is_certificate: is_about_certificates(&status),
+        }),
+        Err(_) => Err(Failed {
+            error: LinkError::unavailable(format!(
+                "the controller did not answer within {} s",
+                limit.as_secs()
+            )),
+            is_certificate: false,
+        }),
     }
 }
 
@@ -78,8 +107,12 @@ pub fn link_error(status: &Status) -> LinkError {
     let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
     let fault = match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => LinkFault::Identity,
-        _ if reason == "AGENT_REVOKED" => LinkFault::Identity,
-        Code::Aborted if reason.is_empty() || reason == "CONTENTION" => LinkFault::Unavailable,
+        _ if matches!(reason.as_str(), "AGENT_REVOKED" | "AGENT_NEEDS_APPROVAL") => LinkFault::Identity,
+        Code::Aborted
+            if matches!(reason.as_str(), "" | "CONTENTION" | "JOIN_STALE" | "RETURN_CHALLENGE_INVALID") =>
+        {
+            LinkFault::Unavailable
+        }
         Code::Aborted
         | Code::FailedPrecondition
         | Code::InvalidArgument
@@ -104,26 +137,61 @@ fn message(status: &Status) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-#[async_trait]
-impl ControllerLink for RemoteController {
-    async fn open(&self, hello: Hello) -> Result<Stream, LinkError> {
+impl RemoteController {
+    async fn open_once(&self, hello: Hello) -> Result<Stream, Failed> {
+        let join = self.keeper.count_join().map_err(|error| Failed { error, is_certificate: false })?;
         let (outbound, frames) = mpsc::channel::<Outbound>(OUTBOUND);
-        let requests = futures::stream::iter([convert::hello(hello)])
+        let requests = futures::stream::iter([convert::hello(hello, join)])
             .chain(ReceiverStream::new(frames).map(convert::outbound));
         let mut client = AgentSessionServiceClient::new(self.channel.clone());
-        let answer = within(CALL_DEADLINE, client.open(requests)).await?;
-        let inbound = answer.into_inner().map(|message| match message {
-            Ok(message) => convert::inbound(message).map_err(|violations| LinkError {
-                fault: LinkFault::Unavailable,
-                reason: String::new(),
-                message: format!("the controller sent a frame that is wrong: {violations}"),
-                retry_after: None,
-            }),
+        let answer = tried(CALL_DEADLINE, client.open(requests)).await?;
+        let keeper = Arc::clone(&self.keeper);
+        let inbound = answer.into_inner().map(move |message| match message {
+            Ok(message) => {
+                keeper.overhear(&message);
+                convert::inbound(message).map_err(|violations| LinkError {
+                    fault: LinkFault::Unavailable,
+                    reason: String::new(),
+                    message: format!("the controller sent a frame that is wrong: {violations}"),
+                    retry_after: None,
+                })
+            }
             Err(status) => Err(link_error(&status)),
         });
         // Frames that this version does not know are passed over.
         let inbound = inbound.try_filter_map(|frame| std::future::ready(Ok(frame))).boxed();
         Ok(Stream { outbound, inbound })
+    }
+}
+
+/// Whether the connection failed because one side did not like the other's certificate. rustls wraps its errors in those of
+/// the libraries above it, so its words are what is left to go by.
+fn is_about_certificates(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if words.contains("received fatal alert") || words.contains("invalid peer certificate") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[async_trait]
+impl ControllerLink for RemoteController {
+    async fn open(&self, hello: Hello) -> Result<Stream, LinkError> {
+        self.keeper.prepare().await?;
+        match self.open_once(hello.clone()).await {
+            Ok(stream) => Ok(stream),
+            Err(Failed { error, is_certificate }) => {
+                if error.is_passing() && self.keeper.mend(is_certificate).await? {
+                    self.open_once(hello).await.map_err(|again| again.error)
+                } else {
+                    Err(error)
+                }
+            }
+        }
     }
 
     async fn record_prepared(&self, report: PreparedReport) -> Result<(), LinkError> {

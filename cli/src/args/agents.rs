@@ -21,6 +21,14 @@ pub(crate) enum AgentsCommand {
         /// Id, unique beginning of the id, or name
         agent: String,
     },
+    /// Let an agent in again that waits for approval: its data directory was copied, or it was away for too long
+    ///
+    /// Of two copies, end one and remove its data directory first: the first to come is let in, and the other one locks the
+    /// agent again.
+    Approve {
+        /// Id, unique beginning of the id, or name
+        agent: String,
+    },
     /// Invitations for new agents
     #[command(subcommand, visible_alias = "enroll-token")]
     EnrolToken(EnrolTokenCommand),

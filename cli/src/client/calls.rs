@@ -65,9 +65,10 @@ macro_rules! call {
             .await
     };
 }
+pub(super) use call;
 
 /// Fetches pages until `limit` items are there.
-async fn listed<T, F>(limit: usize, page: impl Fn(i32, String) -> F) -> Result<Listed<T>>
+pub(super) async fn listed<T, F>(limit: usize, page: impl Fn(i32, String) -> F) -> Result<Listed<T>>
 where
     F: Future<Output = Result<(Vec<T>, String)>>,
 {
@@ -107,6 +108,11 @@ impl Client {
 
     pub(crate) async fn get_agent(&self, id: String) -> Result<model::Agent> {
         let answer = call!(self, Harmless, AgentServiceClient.get_agent(v1::GetAgentRequest { id }))?;
+        convert::agent(convert::present(answer.agent, "agent")?)
+    }
+
+    pub(crate) async fn approve_agent(&self, id: String) -> Result<model::Agent> {
+        let answer = call!(self, Harmless, AgentServiceClient.approve_agent(v1::ApproveAgentRequest { id }))?;
         convert::agent(convert::present(answer.agent, "agent")?)
     }
 
@@ -274,7 +280,7 @@ impl Client {
         let timeout = self.timeout.max(UPLOAD_TIMEOUT);
         let mut service = PhotoServiceClient::new(self.channel.clone());
         let answer = service
-            .upload_photo(self.request(stream::iter(messages), Some(timeout)))
+            .upload_photo(self.request(stream::iter(messages), Some(timeout)).await?)
             .await
             .map_err(|error| status::error(&self.origin, &error))?
             .into_inner();

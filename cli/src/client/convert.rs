@@ -1,5 +1,7 @@
 //! Messages to this program's types. A value that this version does not know is an error that says so.
 
+mod people;
+
 use std::collections::BTreeMap;
 
 use prost_types::value::Kind;
@@ -11,6 +13,10 @@ use tradepost_proto::v1;
 
 use crate::error::{Error, Result};
 use crate::model;
+
+pub(super) use self::people::{
+    invitation, member, role, session, session_secrets, token, user, user_state, workspace,
+};
 
 /// The message that an answer must carry.
 pub(super) fn present<T>(message: Option<T>, what: &str) -> Result<T> {
@@ -24,23 +30,46 @@ fn unknown(what: &str, number: i32) -> Error {
         .hint(UPDATE)
 }
 
-fn time(timestamp: Option<prost_types::Timestamp>) -> Option<model::Time> {
+pub(super) fn time(timestamp: Option<prost_types::Timestamp>) -> Option<model::Time> {
     let prost_types::Timestamp { seconds, nanos } = timestamp?;
     jiff::Timestamp::new(seconds, nanos).ok().map(model::Time)
 }
 
 pub(super) fn identity(answer: v1::WhoAmIResponse) -> model::Identity {
     let role = answer.role();
-    let v1::WhoAmIResponse { user_id, email, workspace_id, workspace_name, role: _, controller_version } =
-        answer;
-    let role = match role {
+    let v1::WhoAmIResponse {
+        user_id,
+        email,
+        workspace_id,
+        workspace_name,
+        role: _,
+        controller_version,
+        operator,
+        second_factor,
+        second_factor_missing,
+    } = answer;
+    let role = role_name(role);
+    model::Identity {
+        user_id,
+        email,
+        workspace_id,
+        workspace_name,
+        role,
+        operator,
+        second_factor,
+        second_factor_missing,
+        controller_version,
+    }
+}
+
+fn role_name(role: v1::Role) -> &'static str {
+    match role {
         v1::Role::Operator => "operator",
         v1::Role::Owner => "owner",
         v1::Role::Editor => "editor",
         v1::Role::Viewer => "viewer",
-        v1::Role::Unspecified => "unknown",
-    };
-    model::Identity { user_id, email, workspace_id, workspace_name, role, controller_version }
+        v1::Role::Unspecified => "none",
+    }
 }
 
 pub(super) fn agent(message: v1::Agent) -> Result<model::Agent> {
@@ -48,10 +77,20 @@ pub(super) fn agent(message: v1::Agent) -> Result<model::Agent> {
         v1::Presence::Online => agent::Presence::Online,
         v1::Presence::Offline => agent::Presence::Offline,
         v1::Presence::Revoked => agent::Presence::Revoked,
+        v1::Presence::NeedsApproval => agent::Presence::NeedsApproval,
         v1::Presence::Unspecified => return Err(unknown("presence", message.presence)),
     };
-    let v1::Agent { id, name, platform, version, presence: _, last_seen_at, created_at, controller_id } =
-        message;
+    let v1::Agent {
+        id,
+        name,
+        platform,
+        version,
+        presence: _,
+        last_seen_at,
+        created_at,
+        controller_id,
+        locked_because,
+    } = message;
     Ok(model::Agent {
         id,
         name,
@@ -61,6 +100,7 @@ pub(super) fn agent(message: v1::Agent) -> Result<model::Agent> {
         last_seen_at: time(last_seen_at),
         created_at: time(created_at),
         controller_id,
+        locked_because,
     })
 }
 

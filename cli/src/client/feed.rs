@@ -76,7 +76,7 @@ impl Feed {
     async fn open(&mut self) -> Result<Next> {
         let message = v1::StreamEventsRequest { after: self.after, posting_id: self.posting_id.clone() };
         let mut service = EventServiceClient::new(self.client.channel.clone());
-        let opening = service.stream_events(self.client.request(message, None));
+        let opening = service.stream_events(self.client.request(message, None).await?);
         match tokio::time::timeout(self.client.timeout, opening).await {
             Ok(Ok(answer)) => {
                 self.stream = Some(answer.into_inner());

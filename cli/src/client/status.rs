@@ -30,7 +30,9 @@ pub(super) fn error(origin: &Origin, status: &Status) -> Error {
         one_line(status.message())
     };
     let mut error = match status.code() {
-        Code::Unauthenticated => denied(origin, &message),
+        Code::Unauthenticated => {
+            denied(origin, details.error_info().map_or("", |info| &info.reason), &message)
+        }
         code => Error::new(exit(code), message),
     };
     if let Some(bad_request) = details.bad_request() {
@@ -117,7 +119,23 @@ fn lost(origin: &Origin, status: &Status) -> Error {
     }
 }
 
-fn denied(origin: &Origin, message: &str) -> Error {
+/// The stable reason of a refusal.
+pub(super) fn reason(status: &Status) -> Option<String> {
+    status.get_details_error_info().map(|info| info.reason)
+}
+
+fn denied(origin: &Origin, reason: &str, message: &str) -> Error {
+    match reason {
+        "SIGN_IN_FAILED" | "SECOND_FACTOR_REQUIRED" | "CODE_INVALID" => {
+            return Error::new(Exit::Denied, message);
+        }
+        "SESSION_ENDED" => {
+            let again = origin.context.as_ref().map_or(String::new(), |name| format!(" --context {name}"));
+            return Error::new(Exit::Denied, "the session has ended")
+                .hint(format!("log in again: tradepost login --email ADDRESS{again}"));
+        }
+        _ => {}
+    }
     let error = Error::new(Exit::Denied, format!("the API token was refused: {message}"));
     match &origin.context {
         Some(name) => error.hint(format!("log in again: tradepost login --context {name}")),
@@ -142,6 +160,9 @@ fn hint(reason: &str) -> Option<&'static str> {
         "ETAG_STALE" => "someone else changed it meanwhile: look at it, then repeat the command",
         "ACCOUNT_UNBOUND" => "bind the account: tradepost accounts bind ACCOUNT AGENT",
         "POSTING_OPEN" => "`tradepost status` shows the postings that are under way",
+        "STEP_UP_REQUIRED" => "`tradepost step-up` asks for it",
+        "SECOND_FACTOR_MISSING" => "`tradepost second-factor set-up` sets one up",
+        "LAST_OWNER" => "make somebody else an owner first: tradepost members role MEMBER owner",
         "WRONG_STATE" => "`tradepost postings show POSTING` tells how it stands",
         _ => return None,
     })

@@ -1,5 +1,7 @@
 //! `tradepost agents`.
 
+use tradepost_domain::agent::Presence;
+
 use super::{find, tell_rest};
 use crate::args::agents::{AgentsCommand, EnrolTokenCommand};
 use crate::client::Client;
@@ -21,6 +23,16 @@ pub(super) async fn run(command: AgentsCommand, client: &Client, output: &Output
             let revoked = client.revoke_agent(agent.id).await?;
             output.message(&format!("Agent {:?} is refused from now on; its jobs wait.", revoked.name));
             show(output, &revoked)
+        }
+        AgentsCommand::Approve { agent } => {
+            let agent = find::agent(client, &agent).await?;
+            if agent.presence != Presence::NeedsApproval {
+                output.message(&format!("Agent {:?} does not wait for approval.", agent.name));
+                return show(output, &agent);
+            }
+            let approved = client.approve_agent(agent.id).await?;
+            output.message(&format!("Agent {:?} may come back; it tries every minute.", approved.name));
+            show(output, &approved)
         }
         AgentsCommand::EnrolToken(EnrolTokenCommand::Create { ttl }) => {
             let token = client.create_enrolment_token(ttl).await?;
@@ -47,6 +59,15 @@ fn table(agents: &[Agent]) -> Table {
     table
 }
 
+/// Why an agent waits for approval, in words.
+fn waits_because(reason: &str) -> &str {
+    match reason {
+        "cloned" => "its data directory is in use twice: it was copied, or restored from an older backup",
+        "away" => "it was not heard of for too long",
+        other => other,
+    }
+}
+
 fn show(output: &Output, agent: &Agent) -> Result<()> {
     output.one(agent, &agent.id, || {
         text::record(
@@ -55,6 +76,7 @@ fn show(output: &Output, agent: &Agent) -> Result<()> {
                 ("id", agent.id.clone()),
                 ("name", agent.name.clone()),
                 ("presence", output.tone(presence_name(agent.presence), text::presence_tone(agent.presence))),
+                ("waits because", waits_because(&agent.locked_because).to_owned()),
                 ("last seen", text::absolute(agent.last_seen_at)),
                 ("platform", agent.platform.clone()),
                 ("version", agent.version.clone()),

@@ -19,6 +19,24 @@ pub(super) async fn account(client: &Client, given: &str) -> Result<model::Accou
     pick(listed, given, "account", "accounts", |account| (&account.id, &account.name))
 }
 
+pub(super) async fn member(client: &Client, given: &str) -> Result<model::Member> {
+    let listed = client.list_members(usize::MAX).await?;
+    if is_id(given)
+        && let Some(member) = listed.items.iter().find(|member| member.user_id == given)
+    {
+        return Ok(member.clone());
+    }
+    pick(listed, given, "member", "members", |member| (&member.user_id, &member.email))
+}
+
+pub(super) async fn user(client: &Client, given: &str) -> Result<model::User> {
+    if is_id(given) {
+        return client.get_user(given.to_owned()).await;
+    }
+    let listed = client.list_users(usize::MAX, None).await?;
+    pick(listed, given, "user", "users", |user| (&user.id, &user.email))
+}
+
 pub(super) async fn agent(client: &Client, given: &str) -> Result<model::Agent> {
     if is_id(given) {
         return client.get_agent(given.to_owned()).await;

@@ -5,11 +5,13 @@ use std::io::{self, IsTerminal, Read};
 use secrecy::SecretString;
 use serde::Serialize;
 
+use super::sign_in;
 use crate::args::{ContextCommand, Global, LoginArguments};
 use crate::client::Client;
-use crate::config::{self, Context, Contexts, Settings};
+use crate::config::{self, Context, Contexts, Credential, Settings};
 use crate::error::{Error, Exit, Result};
 use crate::output::{Output, Table, Tone, plain, text};
+use crate::vault::Secret;
 
 /// Name of the context where none is given.
 const DEFAULT: &str = "default";
@@ -26,33 +28,66 @@ struct Shown<'a> {
 
 pub(super) async fn login(arguments: LoginArguments, global: &Global, output: &Output) -> Result<()> {
     let mut contexts = Contexts::load(global)?;
-    let name =
-        global.context.clone().or_else(|| contexts.current.clone()).unwrap_or_else(|| DEFAULT.to_owned());
-    let known = contexts.by_name.get(&name);
-    let server = match (&global.server, known) {
-        (Some(server), _) => config::server_address(server)?,
-        (None, Some(context)) => context.server.clone(),
-        (None, None) => {
-            return Err(Error::usage("the address of the controller is missing").hint(
-                "write for example: tradepost login --server https://127.0.0.1:7443 --ca-file ca.pem",
-            ));
-        }
+    let name = context_name(&contexts, global);
+    let mut settings = Settings::for_anyone(global, &contexts, &name)?;
+    let secret = if let Some(email) = &arguments.email {
+        let client = Client::connect(&settings, global.timeout).await?;
+        Secret::Session(sign_in::session(&client, email).await?)
+    } else {
+        Secret::Token(token(&arguments, global, &settings.server)?)
     };
-    let ca_file = match (&global.ca_file, known) {
-        (Some(path), _) => path.clone(),
-        (None, Some(_)) => contexts.ca_path(&name),
-        (None, None) => return Err(config::no_authority()),
-    };
-    let ca_pem = config::read_ca(&ca_file)?;
-    let token = token(&arguments, global, &server)?;
-    let settings = Settings { context: None, server, ca_file, ca_pem, token };
-    let identity = Client::connect(&settings, global.timeout).await?.who_am_i().await?;
-    let Settings { server, ca_pem, token, .. } = settings;
+    // The secrets in hand say who it is; nothing is kept before they do.
+    settings.credential = Credential::Token(match &secret {
+        Secret::Token(token) => token.clone(),
+        Secret::Session(session) => SecretString::from(session.access_token.as_str()),
+    });
+    settings.workspace.clone_from(&global.workspace);
+    let client = Client::connect(&settings, global.timeout).await?;
+    let mut identity = client.who_am_i().await?;
+    if let (Secret::Session(_), Some(workspace)) = (&secret, &global.workspace) {
+        identity.workspace_name = client.switch_workspace(workspace.clone()).await?;
+    }
+    let Settings { server, ca_pem, .. } = settings;
     let (user, workspace) = (identity.email.clone(), identity.workspace_name.clone());
-    output.message(&format!(
-        "Logged in to {server} as {user}, workspace {workspace}; context {name:?} is in use."
-    ));
-    contexts.store(&name, Context { server, user, workspace }, &token, &ca_pem)
+    let place = if workspace.is_empty() {
+        String::from("no workspace yet")
+    } else {
+        format!("workspace {workspace}")
+    };
+    output.message(&format!("Logged in to {server} as {user}, {place}; context {name:?} is in use."));
+    if identity.second_factor_missing {
+        output.hint("operators need a second factor here: tradepost second-factor set-up");
+    }
+    contexts.store(&name, Context { server, user, workspace }, &secret, &ca_pem)
+}
+
+/// The context that a login is about.
+pub(super) fn context_name(contexts: &Contexts, global: &Global) -> String {
+    global.context.clone().or_else(|| contexts.current.clone()).unwrap_or_else(|| DEFAULT.to_owned())
+}
+
+/// Ends a session; an API token is only forgotten, since programs may use it as well.
+pub(super) async fn logout(global: &Global, output: &Output) -> Result<()> {
+    let contexts = Contexts::load(global)?;
+    let name = global.context.clone().or_else(|| contexts.current.clone());
+    let name = name.ok_or_else(|| Error::not_found("no context is in use"))?;
+    contexts.get(&name)?;
+    let vault = contexts.vault(&name);
+    match vault.load()? {
+        Secret::Session(_) => {
+            match Client::connect(&Settings::load(global)?, global.timeout).await?.logout().await {
+                Ok(()) => output.message("The session has ended."),
+                // It is over either way.
+                Err(error) if error.exit == Exit::Denied => output.message("The session had ended already."),
+                Err(error) => return Err(error),
+            }
+        }
+        Secret::Token(_) => {
+            output.message("The API token is forgotten here.");
+            output.hint("it still works: `tradepost tokens revoke` ends it");
+        }
+    }
+    vault.remove()
 }
 
 fn token(arguments: &LoginArguments, global: &Global, server: &str) -> Result<SecretString> {

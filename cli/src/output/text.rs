@@ -100,6 +100,7 @@ pub(crate) fn presence_tone(presence: agent::Presence) -> Tone {
         agent::Presence::Online => Tone::Good,
         agent::Presence::Offline => Tone::Warning,
         agent::Presence::Revoked => Tone::Faint,
+        agent::Presence::NeedsApproval => Tone::Bad,
     }
 }
 

@@ -231,7 +231,54 @@ impl v1::auth_service_server::AuthService for Fake {
             workspace_name: "Shop".to_owned(),
             role: v1::Role::Owner.into(),
             controller_version: "0.1.0".to_owned(),
+            operator: false,
+            second_factor: false,
+            second_factor_missing: false,
         }))
+    }
+
+    async fn register(&self, _: Request<v1::RegisterRequest>) -> Answer<v1::RegisterResponse> {
+        Err(Status::unimplemented("not part of the script"))
+    }
+
+    async fn accept_invitation(
+        &self,
+        _: Request<v1::AcceptInvitationRequest>,
+    ) -> Answer<v1::AcceptInvitationResponse> {
+        Err(Status::unimplemented("not part of the script"))
+    }
+
+    async fn login(&self, _: Request<v1::LoginRequest>) -> Answer<v1::LoginResponse> {
+        Err(Status::unimplemented("not part of the script"))
+    }
+
+    async fn refresh_session(
+        &self,
+        _: Request<v1::RefreshSessionRequest>,
+    ) -> Answer<v1::RefreshSessionResponse> {
+        Err(Status::unimplemented("not part of the script"))
+    }
+
+    async fn logout(&self, _: Request<v1::LogoutRequest>) -> Answer<v1::LogoutResponse> {
+        Err(Status::unimplemented("not part of the script"))
+    }
+
+    async fn step_up(&self, _: Request<v1::StepUpRequest>) -> Answer<v1::StepUpResponse> {
+        Err(Status::unimplemented("not part of the script"))
+    }
+
+    async fn change_password(
+        &self,
+        _: Request<v1::ChangePasswordRequest>,
+    ) -> Answer<v1::ChangePasswordResponse> {
+        Err(Status::unimplemented("not part of the script"))
+    }
+
+    async fn reset_password(
+        &self,
+        _: Request<v1::ResetPasswordRequest>,
+    ) -> Answer<v1::ResetPasswordResponse> {
+        Err(Status::unimplemented("not part of the script"))
     }
 }
 
@@ -254,6 +301,10 @@ impl v1::agent_service_server::AgentService for Fake {
 
     async fn get_agent(&self, _: Request<v1::GetAgentRequest>) -> Answer<v1::GetAgentResponse> {
         Err(Status::not_found("there is no such agent"))
+    }
+
+    async fn approve_agent(&self, _: Request<v1::ApproveAgentRequest>) -> Answer<v1::ApproveAgentResponse> {
+        Err(Status::unimplemented("not in these tests"))
     }
 
     async fn revoke_agent(&self, _: Request<v1::RevokeAgentRequest>) -> Answer<v1::RevokeAgentResponse> {

@@ -16,12 +16,13 @@ use tradepost_runtime::tasks::Tasks;
 
 use self::driver::Driver;
 use crate::config::Retention;
-use crate::service::Core;
+use crate::service::{Core, People};
 use crate::session::Sessions;
 use crate::{metric, timekeeping};
 
-/// Agents that were heard of are recorded this often.
-const TOUCH: Duration = Duration::from_secs(5);
+/// Agents that were heard of are recorded this often, and streams of revoked ones ended: within five seconds, jitter and
+/// the round itself included, even when every hint was lost.
+const TOUCH: Duration = Duration::from_secs(4);
 /// Without a hint, jobs that became ready are looked for this often.
 const DISPATCH: Duration = Duration::from_secs(1);
 /// Leases and permits whose time has passed are looked for this often.
@@ -36,6 +37,8 @@ const WINDOWS: Duration = Duration::from_secs(1);
 const RETENTION: Duration = Duration::from_secs(3600);
 /// Jobs are counted this often.
 const COUNT: Duration = Duration::from_secs(10);
+/// Ended sessions and counters are deleted this often.
+const PURGE: Duration = Duration::from_secs(3600);
 
 // A dead agent's job leaves Running at most 35 s after the last sign of life, whenever a controller runs or is started: at
 // the end of its lease, and one (late) round of the sweep or the grace after a start later; the rest is for the round itself.
@@ -55,7 +58,14 @@ pub enum Grace {
 }
 
 /// Starts every background task.
-pub fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, grace: Grace, kept: Retention) {
+pub fn start(
+    core: &Core,
+    people: &People,
+    sessions: &Sessions,
+    tasks: &Tasks,
+    grace: Grace,
+    kept: Retention,
+) {
     let driver = Driver { tasks: tasks.clone(), ids: core.ids.clone() };
     let wake = Arc::new(Notify::new());
     hints::start(core, sessions, tasks, &wake);
@@ -98,6 +108,11 @@ pub fn start(core: &Core, sessions: &Sessions, tasks: &Tasks, grace: Grace, kept
             metric::attached(sessions.count());
             Ok(())
         }
+    });
+    let people = people.clone();
+    driver.spawn("purge-sessions", Duration::ZERO, PURGE, Arc::default(), move || {
+        let people = people.clone();
+        async move { people.purge().await.map(drop) }
     });
 }
 

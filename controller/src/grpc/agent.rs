@@ -61,6 +61,18 @@ impl AgentService for Api {
         Ok(Response::new(v1::GetAgentResponse { agent: Some(v1::Agent::at(agent, self.core.now())) }))
     }
 
+    async fn approve_agent(
+        &self,
+        request: Request<v1::ApproveAgentRequest>,
+    ) -> Result<Response<v1::ApproveAgentResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::ApproveAgentRequest { id } = request.into_inner();
+        let mut violations = Violations::new();
+        let id = convert::id(&mut violations, "id", &id);
+        let agent = self.core.approve_agent(&caller, checked(violations, id)?).await.map_err(status::from)?;
+        Ok(Response::new(v1::ApproveAgentResponse { agent: Some(v1::Agent::at(agent, self.core.now())) }))
+    }
+
     async fn revoke_agent(
         &self,
         request: Request<v1::RevokeAgentRequest>,

@@ -2,6 +2,7 @@
 //! when the handler panics.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,21 +11,26 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use ipnet::IpNet;
 use tokio::time::Instant;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::{Code, Status};
 use tracing::Instrument;
 use tradepost_domain::id::AgentId;
 use tradepost_runtime::telemetry;
-use tradepost_store::{Principal, Role};
+use tradepost_store::{Bearer, Principal};
 
-use super::methods::{self, Access};
-use super::status;
-use crate::identity::agent_of;
+use super::methods::{self, Access, Rule};
+use super::{peer, status, watch};
+use crate::identity::{agent_of, key_hash_of};
 use crate::metric;
-use crate::service::auth::Tokens;
-use crate::service::{Core, Error, Reason};
+use crate::service::people::Peer;
+use crate::service::people::bearer::Need;
+use crate::service::standing::unknown;
+use crate::service::{Core, Error, People, Reason};
 
+/// Names the workspace that a call works in, by id or name, where it is not the session's own.
+const WORKSPACE: &str = "tradepost-workspace";
 /// A unary call ends within this time.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -41,14 +47,15 @@ pub enum Side {
 #[derive(Debug, Clone)]
 pub struct Gate {
     core: Core,
-    tokens: Tokens,
+    people: People,
+    trusted: Arc<[IpNet]>,
     side: Side,
 }
 
 impl Gate {
-    /// A gate.
-    pub fn new(core: Core, side: Side) -> Self {
-        Self { core, tokens: Tokens::default(), side }
+    /// A gate; what `trusted` proxies say of their clients is believed.
+    pub fn new(core: Core, people: People, trusted: &[IpNet], side: Side) -> Self {
+        Self { core, people, trusted: trusted.into(), side }
     }
 
     /// Puts the gate around every route, the fallback for unknown methods included.
@@ -57,64 +64,87 @@ impl Gate {
     }
 
     /// Lets the caller in, and says who it is.
-    async fn admit(&self, access: Access, shown: Shown) -> Result<Caller, Error> {
-        match (access, self.side) {
+    async fn admit(&self, rule: &Rule, shown: &Shown) -> Result<Caller, Error> {
+        match (rule.access, self.side) {
             (Access::Anyone, Side::Api) => Ok(Caller::Anyone),
-            (Access::Role(needed), Side::Api) => {
-                let token = shown.token.ok_or_else(|| {
-                    Error::new(
-                        Reason::TokenMissing,
-                        "no token was given; send \"authorization: Bearer <token>\" (see `tradepost login`)",
-                    )
-                })?;
-                let principal = self.core.authenticate(&self.tokens, &token).await?;
-                if principal.role < needed {
-                    return Err(insufficient(&principal, needed));
-                }
-                Ok(Caller::User(principal))
+            (Access::User | Access::Role(_), Side::Api) => self.user(rule, shown).await.map(Caller::User),
+            (Access::Agent, Side::Agents) => self.agent(shown.agent.clone()).await.map(Caller::Agent),
+            (Access::Agent, Side::Api) | (Access::Anyone | Access::User | Access::Role(_), Side::Agents) => {
+                Err(Error::new(
+                    Reason::RoleInsufficient,
+                    "this method is served on the controller's other listener",
+                ))
             }
-            (Access::Agent, Side::Agents) => self.agent(shown.agent).await.map(Caller::Agent),
-            (Access::Agent, Side::Api) | (Access::Anyone | Access::Role(_), Side::Agents) => Err(Error::new(
-                Reason::RoleInsufficient,
-                "this method is served on the controller's other listener",
-            )),
         }
     }
 
-    /// The agent of the certificate, as long as it is neither unknown nor revoked.
-    async fn agent(&self, id: Option<AgentId>) -> Result<AgentId, Error> {
-        let unknown = || {
-            Error::new(Reason::AgentUnknown, "the client certificate is none of a known agent; enrol it anew")
-        };
-        let id = id.ok_or_else(unknown)?;
-        let agent = self.core.store.find_agent(id).await?.ok_or_else(unknown)?;
-        match agent.revoked_at {
-            None => Ok(id),
-            Some(_) => Err(Error::new(Reason::AgentRevoked, "this agent is revoked; enrol it anew")),
+    async fn user(&self, rule: &Rule, shown: &Shown) -> Result<Box<Bearer>, Error> {
+        let token = shown.token.as_deref().ok_or_else(|| {
+            Error::new(
+                Reason::TokenMissing,
+                "no token was given; send \"authorization: Bearer <token>\" (see `tradepost login`)",
+            )
+        })?;
+        let chosen = shown.workspace.as_deref();
+        let mut bearer = self.people.authenticate(token, chosen).await?;
+        self.people.count_call(token).await?;
+        let need = need(rule, true);
+        let mut admitted = self.people.authorise(&bearer, &need);
+        if admitted.as_ref().is_err_and(|error| error.reason == Reason::StepUpRequired) {
+            // The proof may have been given at another controller since.
+            bearer = self.people.look_up(token, chosen).await?;
+            admitted = self.people.authorise(&bearer, &need);
         }
+        admitted.map(|()| Box::new(bearer))
     }
+
+    /// The agent of the certificate, as long as it is neither unknown, revoked nor locked, and the key is its own.
+    async fn agent(&self, shown: Option<(AgentId, String)>) -> Result<AgentId, Error> {
+        let (id, key_hash) = shown.ok_or_else(unknown)?;
+        let agent = self.core.admitted_agent(id).await?;
+        if agent.key_hash == key_hash { Ok(id) } else { Err(unknown()) }
+    }
+}
+
+/// What a rule asks of a user.
+pub(super) fn need(rule: &Rule, with_proof: bool) -> Need<'_> {
+    let least = match rule.access {
+        Access::Role(least) => Some(least),
+        Access::Anyone | Access::User | Access::Agent => None,
+    };
+    Need { role: least, step_up: with_proof && rule.step_up, scope: rule.scope.as_deref() }
 }
 
 /// What a call shows of its caller.
 struct Shown {
     token: Option<String>,
-    agent: Option<AgentId>,
+    workspace: Option<String>,
+    /// The id and the key's hash.
+    agent: Option<(AgentId, String)>,
+    peer: Peer,
 }
 
 /// Who calls.
 enum Caller {
     Anyone,
-    User(Principal),
+    User(Box<Bearer>),
     Agent(AgentId),
 }
 
 impl Shown {
-    fn of(request: &Request) -> Self {
+    fn of(request: &Request, trusted: &[IpNet]) -> Self {
         let certificates =
             request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
         Self {
             token: bearer(request),
-            agent: certificates.and_then(|chain| chain.first().and_then(agent_of)),
+            workspace: request
+                .headers()
+                .get(WORKSPACE)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned),
+            peer: peer::of(request, trusted),
+            agent: certificates
+                .and_then(|chain| chain.first().and_then(|leaf| Some((agent_of(leaf)?, key_hash_of(leaf)?)))),
         }
     }
 }
@@ -124,17 +154,22 @@ impl Caller {
     fn introduce(self, request: &mut Request) {
         match self {
             Self::Anyone => {}
-            Self::User(principal) => drop(request.extensions_mut().insert(principal)),
+            Self::User(bearer) => {
+                if let Some(membership) = &bearer.membership {
+                    let principal = Principal {
+                        user: bearer.user,
+                        email: bearer.email.clone(),
+                        workspace: membership.workspace,
+                        workspace_name: membership.name.clone(),
+                        role: membership.role,
+                    };
+                    request.extensions_mut().insert(principal);
+                }
+                request.extensions_mut().insert(*bearer);
+            }
             Self::Agent(agent) => drop(request.extensions_mut().insert(agent)),
         }
     }
-}
-
-fn insufficient(principal: &Principal, needed: Role) -> Error {
-    let (has, workspace) = (principal.role.name(), &principal.workspace_name);
-    let needed = needed.name();
-    let message = format!("this needs the role {needed}; you have {has} in the workspace {workspace:?}");
-    Error::new(Reason::RoleInsufficient, message)
 }
 
 fn bearer(request: &Request) -> Option<String> {
@@ -146,7 +181,7 @@ fn bearer(request: &Request) -> Option<String> {
 
 async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let Some((method, access)) = methods::row(&path) else {
+    let Some((method, rule)) = methods::rule(&path) else {
         let is_grpc = request
             .headers()
             .get(http::header::CONTENT_TYPE)
@@ -161,11 +196,16 @@ async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
     telemetry::extract(&span, request.headers());
     let began = Instant::now();
     let response = async {
-        let shown = Shown::of(&request);
-        match gate.admit(access, shown).await {
+        let shown = Shown::of(&request, &gate.trusted);
+        match gate.admit(rule, &shown).await {
             Ok(caller) => {
                 caller.introduce(&mut request);
-                call(&path, request, next).await
+                request.extensions_mut().insert(shown.peer);
+                let response = call(rule, request, next).await;
+                match shown.token {
+                    Some(token) => watch::stream(response, gate.people.clone(), rule, token, shown.workspace),
+                    None => response,
+                }
             }
             Err(error) => status::from(error).into_http(),
         }
@@ -179,9 +219,9 @@ async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Re
 }
 
 /// Runs the handler; a panic becomes an internal error, and a unary call that takes too long is ended.
-async fn call(path: &str, request: Request, next: Next) -> Response {
+async fn call(rule: &Rule, request: Request, next: Next) -> Response {
     let handler = AssertUnwindSafe(next.run(request)).catch_unwind();
-    let ended = if methods::is_stream(path) {
+    let ended = if rule.streams {
         handler.await
     } else {
         let Ok(ended) = tokio::time::timeout(DEADLINE, handler).await else {

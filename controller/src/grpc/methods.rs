@@ -1,10 +1,14 @@
-//! Who may call what. A method without a row is denied; a test walks the descriptors and fails on one.
+//! Who may call what: the `access` option of each method, read from the descriptors (`proto/tradepost/v1/access.proto`).
+//! A method without a rule is denied to everyone; a test walks the descriptors and fails on one.
+//!
+//! [`TABLE`] has the rules of services that are not ours (health, reflection).
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use prost::Message;
-use prost_types::FileDescriptorSet;
+use prost_reflect::{DescriptorPool, MethodDescriptor};
+use tradepost_domain::scope;
+use tradepost_proto::v1;
 use tradepost_store::Role;
 
 /// Who may call a method.
@@ -12,10 +16,25 @@ use tradepost_store::Role;
 pub enum Access {
     /// Anyone, without a token.
     Anyone,
-    /// Whoever has this role in the token's workspace, or a higher one.
+    /// Any active user.
+    User,
+    /// Whoever has this role in the workspace that the call works in, or a higher one; operators of the system.
     Role(Role),
     /// An agent with its certificate, on the agents listener.
     Agent,
+}
+
+/// A method's rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Who may call it.
+    pub access: Access,
+    /// Whether a session needs a recent proof of identity.
+    pub step_up: bool,
+    /// The scope that an API token needs; none: any token.
+    pub scope: Option<String>,
+    /// Whether a side streams.
+    pub streams: bool,
 }
 
 use Access::{Agent, Anyone};
@@ -25,132 +44,180 @@ const EDITOR: Access = Access::Role(Role::Editor);
 const OWNER: Access = Access::Role(Role::Owner);
 const OPERATOR: Access = Access::Role(Role::Operator);
 
-/// The table, by the method's path.
+/// Rules of methods that are not ours and so carry no option, by path.
 pub const TABLE: &[(&str, Access)] = &[
     ("/grpc.health.v1.Health/Check", Anyone),
     ("/grpc.health.v1.Health/List", Anyone),
     ("/grpc.health.v1.Health/Watch", Anyone),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", OPERATOR),
-    ("/tradepost.v1.AccountService/BindAccount", OWNER),
-    ("/tradepost.v1.AccountService/CreateAccount", OWNER),
-    ("/tradepost.v1.AccountService/GetAccount", VIEWER),
-    ("/tradepost.v1.AccountService/GetPacing", VIEWER),
-    ("/tradepost.v1.AccountService/ListAccounts", VIEWER),
-    ("/tradepost.v1.AccountService/LoginAccount", EDITOR),
-    ("/tradepost.v1.AccountService/PauseAccount", EDITOR),
-    ("/tradepost.v1.AccountService/ResumeAccount", EDITOR),
-    ("/tradepost.v1.AccountService/UpdateAccount", OWNER),
-    ("/tradepost.v1.AccountService/UpdatePacing", OWNER),
-    ("/tradepost.v1.AgentService/CreateEnrolmentToken", OWNER),
-    ("/tradepost.v1.AgentService/GetAgent", VIEWER),
-    ("/tradepost.v1.AgentService/ListAgents", VIEWER),
-    ("/tradepost.v1.AgentService/RevokeAgent", OWNER),
-    ("/tradepost.v1.AgentSessionService/FetchPhoto", Agent),
-    ("/tradepost.v1.AgentSessionService/Open", Agent),
-    ("/tradepost.v1.AuthService/WhoAmI", VIEWER),
-    ("/tradepost.v1.EnrolmentService/Enrol", Anyone),
-    ("/tradepost.v1.EventService/ListEvents", VIEWER),
-    ("/tradepost.v1.EventService/StreamEvents", VIEWER),
-    ("/tradepost.v1.EvidenceService/UploadEvidence", Agent),
-    ("/tradepost.v1.JobService/DiscardJob", EDITOR),
-    ("/tradepost.v1.JobService/DownloadEvidence", VIEWER),
-    ("/tradepost.v1.JobService/GetJob", VIEWER),
-    ("/tradepost.v1.JobService/ListEvidence", VIEWER),
-    ("/tradepost.v1.JobService/ListJobs", VIEWER),
-    ("/tradepost.v1.JobService/ListSteps", VIEWER),
-    ("/tradepost.v1.JobService/RetryJob", EDITOR),
-    ("/tradepost.v1.JobService/TreatDeadLetters", EDITOR),
-    ("/tradepost.v1.ListingService/CreateListing", EDITOR),
-    ("/tradepost.v1.ListingService/DeleteListing", EDITOR),
-    ("/tradepost.v1.ListingService/GetListing", VIEWER),
-    ("/tradepost.v1.ListingService/ListListings", VIEWER),
-    ("/tradepost.v1.ListingService/UpdateListing", EDITOR),
-    ("/tradepost.v1.PhotoService/DownloadPhoto", VIEWER),
-    ("/tradepost.v1.PhotoService/GetPhoto", VIEWER),
-    ("/tradepost.v1.PhotoService/UploadPhoto", EDITOR),
-    ("/tradepost.v1.PostingService/BatchCreatePostings", EDITOR),
-    ("/tradepost.v1.PostingService/CancelPosting", EDITOR),
-    ("/tradepost.v1.PostingService/CreatePosting", EDITOR),
-    ("/tradepost.v1.PostingService/GetPosting", VIEWER),
-    ("/tradepost.v1.PostingService/GetReceipt", VIEWER),
-    ("/tradepost.v1.PostingService/GetWait", VIEWER),
-    ("/tradepost.v1.PostingService/ListLooks", VIEWER),
-    ("/tradepost.v1.PostingService/ListPostings", VIEWER),
-    ("/tradepost.v1.PostingService/PrioritizePosting", EDITOR),
-    ("/tradepost.v1.PostingService/RequestLook", EDITOR),
-    ("/tradepost.v1.PostingService/ResolvePosting", EDITOR),
-    ("/tradepost.v1.PostingService/RetryPosting", EDITOR),
-    ("/tradepost.v1.PublishPermitService/AcquirePublishPermit", Agent),
-    ("/tradepost.v1.PublishPermitService/RecordPrepared", Agent),
-    ("/tradepost.v1.PublishPermitService/SettlePublication", Agent),
 ];
 
-/// The row of a path: its name (for metrics, which must not grow with what strangers ask for) and its access.
-pub fn row(path: &str) -> Option<(&'static str, Access)> {
-    let at = TABLE.binary_search_by(|(known, _)| (*known).cmp(path)).ok()?;
-    TABLE.get(at).copied()
+/// The name of a path (for metrics, which must not grow with what strangers ask for) and its rule.
+pub fn rule(path: &str) -> Option<(&'static str, &'static Rule)> {
+    static RULES: LazyLock<BTreeMap<String, Rule>> = LazyLock::new(rules);
+    RULES.get_key_value(path).map(|(path, rule)| (path.as_str(), rule))
 }
 
-/// Whether a call may last: streams have no deadline of their own.
-pub fn is_stream(path: &str) -> bool {
-    static STREAMS: LazyLock<HashSet<String>> =
-        LazyLock::new(|| walk().into_iter().filter(|(_, stream)| *stream).map(|(path, _)| path).collect());
-    STREAMS.contains(path) || path.ends_with("/Watch") || path.ends_with("/ServerReflectionInfo")
-}
-
-/// Every method of our own services: its path, and whether a side streams.
-fn walk() -> Vec<(String, bool)> {
-    let set = FileDescriptorSet::decode(tradepost_proto::DESCRIPTORS).unwrap_or_default();
-    let mut methods = Vec::new();
-    for file in set.file {
-        let package = file.package().to_owned();
-        for service in &file.service {
-            for method in &service.method {
-                let path = format!("/{package}.{}/{}", service.name(), method.name());
-                methods.push((path, method.client_streaming() || method.server_streaming()));
-            }
+fn rules() -> BTreeMap<String, Rule> {
+    let mut rules = BTreeMap::new();
+    for (path, access) in TABLE {
+        let streams = path.ends_with("/Watch") || path.ends_with("/ServerReflectionInfo");
+        let scope = (!path.starts_with("/grpc.health")).then(|| scope_of(path));
+        rules.insert((*path).to_owned(), Rule { access: *access, step_up: false, scope, streams });
+    }
+    for method in walk() {
+        let streams = method.is_client_streaming() || method.is_server_streaming();
+        let path = path_of(&method);
+        if let Some(rule) = option(&method) {
+            rules.insert(path, Rule { streams, ..rule });
         }
     }
-    methods
+    rules
+}
+
+/// The rule in a method's `access` option; none when it has none or names nobody.
+fn option(method: &MethodDescriptor) -> Option<Rule> {
+    let extension = method.parent_pool().get_extension_by_name("tradepost.v1.access")?;
+    let options = method.options();
+    if !options.has_extension(&extension) {
+        return None;
+    }
+    let message = options.get_extension(&extension);
+    let v1::Access { audience, role, step_up, scope } = message.as_message()?.transcode_to().ok()?;
+    let access = match (v1::Audience::try_from(audience).ok()?, v1::Role::try_from(role).ok()?) {
+        (v1::Audience::Anyone, v1::Role::Unspecified) => Anyone,
+        (v1::Audience::User, v1::Role::Unspecified) => Access::User,
+        (v1::Audience::Agent, v1::Role::Unspecified) => Agent,
+        (v1::Audience::Unspecified, v1::Role::Viewer) => VIEWER,
+        (v1::Audience::Unspecified, v1::Role::Editor) => EDITOR,
+        (v1::Audience::Unspecified, v1::Role::Owner) => OWNER,
+        (v1::Audience::Unspecified, v1::Role::Operator) => OPERATOR,
+        // Nobody, or two at once: denied.
+        _ => return None,
+    };
+    let path = path_of(method);
+    // Any token may ask who it is, and end itself.
+    let scope = if !scope.is_empty() {
+        Some(scope)
+    } else if path.contains(".AuthService/") {
+        None
+    } else {
+        Some(scope_of(&path))
+    };
+    Some(Rule { access, step_up, scope, streams: false })
+}
+
+/// The noun of the method's service, with what the method does to it.
+fn scope_of(path: &str) -> String {
+    let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
+    let service = service.rsplit('.').next().unwrap_or_default().trim_end_matches("Service");
+    let noun = match service {
+        "Session" | "SecondFactor" => String::from("tokens"),
+        noun => format!("{}s", noun.to_lowercase()),
+    };
+    let noun = scope::NOUNS.iter().find(|known| **known == noun).copied().unwrap_or("system");
+    let verb = if reads(method) { "read" } else { "write" };
+    format!("{noun}:{verb}")
+}
+
+/// Whether a method of this name changes nothing.
+fn reads(method: &str) -> bool {
+    ["Get", "List", "Stream", "Download", "WhoAmI", "Check", "Watch", "ServerReflection"]
+        .iter()
+        .any(|verb| method.starts_with(verb))
+}
+
+/// Every method of our own services.
+fn walk() -> Vec<MethodDescriptor> {
+    let pool = DescriptorPool::decode(tradepost_proto::DESCRIPTORS).unwrap_or_default();
+    pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
+}
+
+fn path_of(method: &MethodDescriptor) -> String {
+    format!("/{}/{}", method.parent_service().full_name(), method.name())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
-    fn every_method_has_a_row_and_every_row_a_method() {
-        let methods: HashSet<String> = walk().into_iter().map(|(path, _)| path).collect();
-        assert!(methods.len() > 30, "the descriptors are empty");
-        let missing: Vec<_> = methods.iter().filter(|path| row(path).is_none()).collect();
-        assert!(missing.is_empty(), "methods without a row are denied to everyone: {missing:?}");
+    fn every_method_has_a_rule_and_every_row_a_method() {
+        let methods = walk();
+        assert!(methods.len() > 60, "the descriptors are empty");
+        let missing: Vec<_> = methods.iter().map(path_of).filter(|path| rule(path).is_none()).collect();
+        assert!(
+            missing.is_empty(),
+            "methods without a rule are denied to everyone; write e.g. `option (access) = {{role: ROLE_EDITOR}};` in \
+             {missing:#?}"
+        );
+        let paths: HashSet<String> = methods.iter().map(path_of).collect();
         let gone: Vec<_> = TABLE
             .iter()
-            .filter(|(path, _)| path.starts_with("/tradepost.") && !methods.contains(*path))
+            .filter(|(path, _)| path.starts_with("/tradepost.") && !paths.contains(*path))
             .collect();
         assert!(gone.is_empty(), "rows without a method: {gone:?}");
+        let twice: Vec<_> = methods
+            .iter()
+            .filter(|method| option(method).is_some())
+            .map(path_of)
+            .filter(|path| TABLE.iter().any(|(row, _)| row == path))
+            .collect();
+        assert!(twice.is_empty(), "methods with an option and a row: {twice:?}");
     }
 
     #[test]
-    fn the_table_is_sorted_and_unknown_methods_are_denied() {
+    fn unknown_methods_are_denied() {
         assert!(TABLE.is_sorted_by(|a, b| a.0 < b.0), "rows must be in order and unique");
-        assert_eq!(row("/tradepost.v1.PostingService/DropEverything"), None);
+        assert_eq!(rule("/tradepost.v1.PostingService/DropEverything"), None);
+        assert_eq!(rule(""), None);
     }
 
     #[test]
     fn what_agents_do_is_for_certificates_alone_and_what_changes_things_is_not_for_viewers() {
-        for (path, access) in TABLE {
+        for path in walk().iter().map(path_of) {
+            let (_, rule) = rule(&path).expect("every method has one");
             let method = path.rsplit('/').next().unwrap_or_default();
-            let of_agents = ["AgentSessionService", "PublishPermitService", "EvidenceService/"]
-                .iter()
-                .any(|service| path.contains(service));
-            assert_eq!(of_agents, *access == Agent, "{path}");
-            let reads = ["Get", "List", "Stream", "Download", "WhoAmI", "Check", "Watch"]
-                .iter()
-                .any(|verb| method.starts_with(verb));
-            if *access == VIEWER {
-                assert!(reads, "{path} changes things and is open to viewers");
+            let of_agents =
+                ["AgentIdentityService", "AgentSessionService", "PublishPermitService", "EvidenceService/"]
+                    .iter()
+                    .any(|service| path.contains(service));
+            assert_eq!(of_agents, rule.access == Agent, "{path}");
+            // Their own tokens and their own membership are theirs to change.
+            let own = ["CreateToken", "LeaveWorkspace"].contains(&method);
+            if rule.access == VIEWER && !own {
+                assert!(reads(method), "{path} changes things and is open to viewers");
             }
         }
+    }
+
+    /// Who may become whom, and what cannot be taken back, asks for a fresh proof.
+    #[test]
+    fn roles_agents_and_users_need_a_fresh_proof() {
+        for path in walk().iter().map(path_of) {
+            let (_, rule) = rule(&path).expect("every method has one");
+            let method = path.rsplit('/').next().unwrap_or_default();
+            let weighty = matches!(rule.access, Access::Role(Role::Owner | Role::Operator))
+                && !reads(method)
+                && ["UserService", "WorkspaceService", "AgentService"]
+                    .iter()
+                    .any(|service| path.contains(service));
+            // Taking an invitation back harms nobody.
+            if weighty && method != "RevokeInvitation" {
+                assert!(rule.step_up, "{path} needs step_up");
+            }
+        }
+    }
+
+    #[test]
+    fn scopes_name_what_a_method_is_about() {
+        let scope = |path: &str| rule(path).and_then(|(_, rule)| rule.scope.clone());
+        assert_eq!(scope("/tradepost.v1.PostingService/CreatePosting").as_deref(), Some("postings:write"));
+        assert_eq!(scope("/tradepost.v1.JobService/DownloadEvidence").as_deref(), Some("jobs:read"));
+        assert_eq!(scope("/tradepost.v1.WorkspaceService/ListMembers").as_deref(), Some("workspaces:read"));
+        assert_eq!(scope("/tradepost.v1.SessionService/RevokeSession").as_deref(), Some("tokens:write"));
+        assert_eq!(scope("/tradepost.v1.AuthService/WhoAmI"), None);
     }
 }

@@ -4,10 +4,11 @@
 //! - [`layers`]: what happens around every call: span, metrics, panics, deadline, authentication.
 //! - [`status`]: the one conversion of errors.
 //!
-//! To add a method: its handler in the file of its service, its row in [`methods`].
+//! To add a method: its handler in the file of its service, and in the proto its `access` option, which [`methods`] reads.
 
 mod account;
 mod agent;
+mod agent_identity;
 mod auth;
 mod chunks;
 mod enrolment;
@@ -17,13 +18,20 @@ mod job;
 pub mod layers;
 mod listing;
 pub mod methods;
+mod peer;
 mod permit;
 mod photo;
 mod posting;
+mod second_factor;
 mod session;
 pub mod status;
+mod token;
+mod user;
+mod watch;
+mod workspace;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tonic::service::Routes;
@@ -31,12 +39,14 @@ use tonic::{Request, Status};
 use tonic_web::GrpcWebLayer;
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::AgentId;
+use tradepost_proto::convert::time;
 use tradepost_proto::v1;
 use tradepost_runtime::tasks::Tasks;
-use tradepost_store::Principal;
+use tradepost_store::{Bearer, Principal};
 
 use crate::identity::Identity;
-use crate::service::Core;
+use crate::service::people::Peer;
+use crate::service::{Core, Error, People};
 use crate::session::Sessions;
 
 /// Hard limit of any message, both ways.
@@ -47,6 +57,8 @@ const MESSAGE_MAX: usize = 4 * 1024 * 1024;
 pub struct Api {
     /// Use cases.
     pub core: Core,
+    /// Use cases of users.
+    pub people: People,
     /// Attached agents.
     pub sessions: Sessions,
     /// The certificate authority.
@@ -90,6 +102,11 @@ pub fn api_router(
     let routes = Routes::new(health)
         .add_service(reflection)
         .add_service(limited!(auth_service_server::AuthServiceServer, api))
+        .add_service(limited!(second_factor_service_server::SecondFactorServiceServer, api))
+        .add_service(limited!(session_service_server::SessionServiceServer, api))
+        .add_service(limited!(token_service_server::TokenServiceServer, api))
+        .add_service(limited!(workspace_service_server::WorkspaceServiceServer, api))
+        .add_service(limited!(user_service_server::UserServiceServer, api))
         .add_service(limited!(account_service_server::AccountServiceServer, api))
         .add_service(limited!(listing_service_server::ListingServiceServer, api))
         .add_service(limited!(photo_service_server::PhotoServiceServer, api))
@@ -106,20 +123,41 @@ pub fn api_router(
 pub fn agents_router(api: &Api, gate: layers::Gate) -> Router {
     let routes = Routes::new(limited!(agent_session_service_server::AgentSessionServiceServer, api))
         .add_service(limited!(publish_permit_service_server::PublishPermitServiceServer, api))
-        .add_service(limited!(evidence_service_server::EvidenceServiceServer, api));
+        .add_service(limited!(evidence_service_server::EvidenceServiceServer, api))
+        .add_service(limited!(agent_identity_service_server::AgentIdentityServiceServer, api));
     gate.around(routes.into_axum_router())
 }
 
-/// Who asks. The layers have put it there for every method that asks for a token.
+/// Who asks, in their workspace. The layers have put it there for every method that asks for a role.
 fn caller<T>(request: &Request<T>) -> Result<Principal, Status> {
     let found = request.extensions().get::<Principal>().cloned();
-    found.ok_or_else(|| status::from(crate::service::Error::internal("a handler ran without authentication")))
+    found.ok_or_else(|| status::from(Error::internal("a handler ran without a workspace")))
+}
+
+/// Who asks, with what they hold. The layers have put it there for every method that asks for a token.
+fn bearer<T>(request: &Request<T>) -> Result<Bearer, Status> {
+    let found = request.extensions().get::<Bearer>().cloned();
+    found.ok_or_else(|| status::from(Error::internal("a handler ran without authentication")))
+}
+
+/// Where the call comes from.
+fn peer_of<T>(request: &Request<T>) -> Result<Peer, Status> {
+    let found = request.extensions().get::<Peer>().copied();
+    found.ok_or_else(|| status::from(Error::internal("a handler ran without a peer")))
+}
+
+/// A time to live; none for the default.
+fn ttl_of(ttl: Option<prost_types::Duration>) -> Result<Option<Duration>, Status> {
+    match ttl.map(time::duration_from_wire) {
+        Some(None) => Err(status::from(Error::field("ttl", "is no duration of 0 seconds or more"))),
+        wanted => Ok(wanted.flatten()),
+    }
 }
 
 /// Which agent asks, by its certificate. The layers have put it there.
 fn calling_agent<T>(request: &Request<T>) -> Result<AgentId, Status> {
     let found = request.extensions().get::<AgentId>().copied();
-    found.ok_or_else(|| status::from(crate::service::Error::internal("a handler ran without a certificate")))
+    found.ok_or_else(|| status::from(Error::internal("a handler ran without a certificate")))
 }
 
 /// The converted request, or all of its violations.

@@ -1,6 +1,7 @@
 //! AgentSessionService.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures::Stream;
 use tokio::sync::mpsc;
@@ -33,10 +34,12 @@ impl AgentSessionService for Api {
             ));
         }
         let (frames, receiver) = mpsc::channel(OUTBOUND);
+        let identity = Arc::clone(&self.identity);
         let connection = Connection {
             core: self.core.clone(),
             sessions: self.sessions.clone(),
             agent,
+            trust: Arc::new(move || identity.digest()),
             frames,
             end: shutdown.child_token(),
             status: status::from,

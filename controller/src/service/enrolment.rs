@@ -6,11 +6,13 @@ use sha2::{Digest, Sha256};
 use tradepost_domain::agent::NAME_MAX;
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::AgentId;
+use tradepost_domain::standing;
 use tradepost_store::{NewAgent, Redeemed};
 
 use super::core::Core;
 use super::error::{Error, Reason, Result};
-use crate::identity::Identity;
+use super::standing::refused;
+use crate::identity::{Identity, Issued};
 
 /// What an agent brings.
 #[derive(Clone)]
@@ -32,10 +34,8 @@ pub struct Enrolment {
 pub struct Enrolled {
     /// Its id.
     pub agent: AgentId,
-    /// Its certificate and the CA's that signed it, PEM, leaf first.
-    pub chain_pem: String,
-    /// The root of the agents listener's certificate, PEM.
-    pub root_pem: String,
+    /// Its certificate, and what goes with it.
+    pub issued: Issued,
 }
 
 impl Core {
@@ -74,14 +74,11 @@ impl Core {
                 ));
             }
         };
-        if agent.revoked_at.is_some() {
-            return Err(Error::new(
-                Reason::AgentRevoked,
-                "this agent is revoked; enrol it anew with a new key",
-            ));
+        if let Some(refusal) = standing::refusal(&agent) {
+            return Err(refused(refusal));
         }
-        let chain_pem = identity.sign_agent(&request, agent.id, self.now()).map_err(Error::internal)?;
-        Ok(Enrolled { agent: agent.id, chain_pem, root_pem: identity.root_pem().to_owned() })
+        let issued = identity.issue(&request, agent.id, self.now()).map_err(Error::internal)?;
+        Ok(Enrolled { agent: agent.id, issued })
     }
 }
 

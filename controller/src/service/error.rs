@@ -91,6 +91,24 @@ reasons! {
     AgentNotFound = "AGENT_NOT_FOUND", NotFound;
     /// No such evidence file.
     EvidenceNotFound = "EVIDENCE_NOT_FOUND", NotFound;
+    /// No such user.
+    UserNotFound = "USER_NOT_FOUND", NotFound;
+    /// The caller is a member of no such workspace.
+    WorkspaceNotFound = "WORKSPACE_NOT_FOUND", NotFound;
+    /// No such member of the workspace.
+    MemberNotFound = "MEMBER_NOT_FOUND", NotFound;
+    /// No such open invitation.
+    InvitationNotFound = "INVITATION_NOT_FOUND", NotFound;
+    /// No such session of the caller that goes on.
+    SessionNotFound = "SESSION_NOT_FOUND", NotFound;
+    /// No such API token of the caller.
+    TokenNotFound = "TOKEN_NOT_FOUND", NotFound;
+    /// The invitation's string does not work.
+    InvitationInvalid = "INVITATION_INVALID", InvalidArgument;
+    /// The string for a new password does not work.
+    ResetInvalid = "RESET_INVALID", InvalidArgument;
+    /// The user is a member already.
+    MemberAlready = "MEMBER_ALREADY", AlreadyExists;
     /// The account's name is taken.
     AccountNameTaken = "ACCOUNT_NAME_TAKEN", AlreadyExists;
     /// The e-mail address is taken.
@@ -109,6 +127,8 @@ reasons! {
     AccountUnbound = "ACCOUNT_UNBOUND", FailedPrecondition;
     /// The agent is revoked.
     AgentRevoked = "AGENT_REVOKED", FailedPrecondition;
+    /// The agent is refused until a person approves it.
+    AgentNeedsApproval = "AGENT_NEEDS_APPROVAL", FailedPrecondition;
     /// The listing may be published already.
     PastTheFence = "PAST_THE_FENCE", FailedPrecondition;
     /// The posting's state does not allow it.
@@ -127,8 +147,24 @@ reasons! {
     FormChanged = "FORM_CHANGED", FailedPrecondition;
     /// Another permit than the intent's.
     PermitMismatch = "PERMIT_MISMATCH", FailedPrecondition;
+    /// The user's state does not allow it.
+    UserWrongState = "USER_WRONG_STATE", FailedPrecondition;
+    /// The caller is a member of no workspace.
+    NoWorkspace = "NO_WORKSPACE", FailedPrecondition;
+    /// The workspace would be left without an owner.
+    LastOwner = "LAST_OWNER", FailedPrecondition;
+    /// The system would be left without an operator.
+    LastOperator = "LAST_OPERATOR", FailedPrecondition;
+    /// There is a second factor already.
+    SecondFactorPresent = "SECOND_FACTOR_PRESENT", FailedPrecondition;
+    /// There is no second factor.
+    SecondFactorAbsent = "SECOND_FACTOR_ABSENT", FailedPrecondition;
     /// The agent's numbers cannot come from this database.
     AgentAhead = "AGENT_AHEAD", FailedPrecondition;
+    /// A try to attach that is older than one that was accepted.
+    JoinStale = "JOIN_STALE", Aborted;
+    /// The challenge of a return is too old, used, or not ours.
+    ReturnChallengeInvalid = "RETURN_CHALLENGE_INVALID", Aborted;
     /// The run is not the job's present one.
     StaleRun = "STALE_RUN", Aborted;
     /// The etag is old.
@@ -139,6 +175,14 @@ reasons! {
     TokenMissing = "TOKEN_MISSING", Unauthenticated;
     /// The token is wrong, expired or revoked.
     TokenInvalid = "TOKEN_INVALID", Unauthenticated;
+    /// Address or password is wrong.
+    SignInFailed = "SIGN_IN_FAILED", Unauthenticated;
+    /// The password was right; a code is needed as well.
+    SecondFactorRequired = "SECOND_FACTOR_REQUIRED", Unauthenticated;
+    /// The code is wrong or was used.
+    CodeInvalid = "CODE_INVALID", Unauthenticated;
+    /// The session has ended, or its refresh token was used before.
+    SessionEnded = "SESSION_ENDED", Unauthenticated;
     /// The client certificate is none of a known agent.
     AgentUnknown = "AGENT_UNKNOWN", Unauthenticated;
     /// The enrolment string is wrong or its time has passed.
@@ -147,6 +191,24 @@ reasons! {
     EnrolmentTokenUsed = "ENROLMENT_TOKEN_USED", PermissionDenied;
     /// The role does not allow the method.
     RoleInsufficient = "ROLE_INSUFFICIENT", PermissionDenied;
+    /// The user is not approved yet, or suspended.
+    UserNotActive = "USER_NOT_ACTIVE", PermissionDenied;
+    /// The API token's scopes do not name what the method needs.
+    ScopeInsufficient = "SCOPE_INSUFFICIENT", PermissionDenied;
+    /// A fresh proof of identity is needed.
+    StepUpRequired = "STEP_UP_REQUIRED", PermissionDenied;
+    /// API tokens cannot do this.
+    SessionNeeded = "SESSION_NEEDED", PermissionDenied;
+    /// Operators need a second factor first.
+    SecondFactorMissing = "SECOND_FACTOR_MISSING", PermissionDenied;
+    /// Too many tries from one network, or of one account.
+    TooManyTries = "TOO_MANY_TRIES", ResourceExhausted;
+    /// Too many calls of one token.
+    RateLimited = "RATE_LIMITED", ResourceExhausted;
+    /// Too many sign-ins at this moment.
+    TooBusy = "TOO_BUSY", ResourceExhausted;
+    /// The user is a member of too many workspaces.
+    TooManyWorkspaces = "TOO_MANY_WORKSPACES", ResourceExhausted;
     /// Too many uploads at once.
     TooManyUploads = "TOO_MANY_UPLOADS", ResourceExhausted;
     /// The call took longer than its deadline.
@@ -316,6 +378,15 @@ fn conflicting(conflict: Conflict) -> Error {
             (Reason::LookOpen, "a look for this posting is open already; it goes on by itself")
         }
         Conflict::AgentKey => (Reason::AgentKeyTaken, "another agent has this key; make a new key pair"),
+        Conflict::Member => (Reason::MemberAlready, "the user is a member of this workspace already"),
+        Conflict::LastOwner => (
+            Reason::LastOwner,
+            "the workspace would be left without an active owner; make another member an owner first",
+        ),
+        Conflict::LastOperator => (
+            Reason::LastOperator,
+            "the system would be left without an active operator; make another user an operator first",
+        ),
         Conflict::Id => (Reason::IdTaken, "the request id was used for something else; choose another one"),
     };
     let error = Error::new(reason, message);

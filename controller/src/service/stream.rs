@@ -27,6 +27,8 @@ pub struct Greeting {
     pub slots: u32,
     /// What its journal knows.
     pub knowledge: Knowledge,
+    /// See [`tradepost_domain::standing`].
+    pub join_counter: i64,
 }
 
 /// A stream that is recorded.
@@ -57,6 +59,7 @@ impl Core {
     /// Records that this controller holds the agent's newest stream.
     pub async fn attach(&self, agent: AgentId, greeting: &Greeting) -> Result<Attached> {
         let fleet = self.recognise(agent, &greeting.knowledge).await?;
+        self.join(agent, greeting.boot, greeting.join_counter).await?;
         let attachment = Attachment {
             agent,
             boot: greeting.boot,
@@ -67,7 +70,9 @@ impl Core {
         };
         match self.store.attach_agent(attachment, self.now()).await {
             Err(StoreError::Stale) => {
-                Err(Error::new(Reason::AgentRevoked, "this agent is revoked or unknown; enrol it anew"))
+                // It was revoked or locked since.
+                self.admitted_agent(agent).await?;
+                Err(Error::contention())
             }
             attached => {
                 let Agent { workspace, epoch, .. } = attached?;

@@ -1,5 +1,6 @@
 //! The task around one stream: reads frames, does what [`super::state`] says, ends cleanly.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -27,6 +28,9 @@ const BATCH_DELAY: Duration = Duration::from_millis(15);
 /// A stream lives this long, ± 10 %; then the agent comes back, perhaps to another controller.
 const AGE: Duration = Duration::from_secs(3600);
 
+/// Names the roots and the CA that certificates come from now.
+pub type TrustDigest = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// One stream of one agent.
 pub struct Connection {
     /// Use cases.
@@ -35,6 +39,8 @@ pub struct Connection {
     pub sessions: Sessions,
     /// Whose stream.
     pub agent: AgentId,
+    /// Gives the digest of the roots and the CA that agents are told.
+    pub trust: TrustDigest,
     /// Where frames to the agent go.
     pub frames: mpsc::Sender<Result<v1::OpenResponse, Status>>,
     /// Ends the stream.
@@ -218,6 +224,7 @@ impl Connection {
             fleet_epoch: fleet.0,
             recount: owes_recount,
             kept: Some(v1::KeptRuns { runs: reconciled.keep.iter().map(|run| (*run).into()).collect() }),
+            trust_digest: (self.trust)(),
         })));
         tracing::info!(
             agent = %self.agent,

@@ -59,7 +59,7 @@ pub fn frame(agent: AgentId, message: v1::OpenRequest) -> Result<Frame, Violatio
 }
 
 fn greeting(message: v1::Hello) -> Result<Greeting, Violations> {
-    let v1::Hello { boot_id, version, platform, runs: told, slots, knowledge } = message;
+    let v1::Hello { boot_id, version, platform, runs: told, slots, knowledge, join_counter } = message;
     let mut violations = Violations::new();
     let knowledge = match knowledge {
         Some(known) => violations.check("hello.knowledge", Knowledge::try_from(known)),
@@ -67,6 +67,9 @@ fn greeting(message: v1::Hello) -> Result<Greeting, Violations> {
     };
     let boot = convert::id::<BootId>(&mut violations, "hello.boot_id", &boot_id);
     let runs = violations.check("hello.runs", runs(told));
+    if join_counter < 0 {
+        violations.push("hello.join_counter", "is negative");
+    }
     violations.into_result(|| {
         Some(Greeting {
             boot: boot?,
@@ -75,6 +78,7 @@ fn greeting(message: v1::Hello) -> Result<Greeting, Violations> {
             runs: runs?,
             slots: slots.min(64),
             knowledge: knowledge?,
+            join_counter,
         })
     })
 }
@@ -187,6 +191,12 @@ pub fn forget(run: Run) -> v1::OpenResponse {
 /// Tells the agent that the run's end is stored.
 pub fn stored(run: Run) -> v1::OpenResponse {
     out(Out::RunEndedStored(v1::RunEndedStored { run: Some(run.into()) }))
+}
+
+/// Tells the agent that the authority has changed.
+pub fn trust(digest: &str, spread: Duration) -> v1::OpenResponse {
+    let spread = Some(time::duration_to_wire(spread));
+    out(Out::Trust(v1::Trust { digest: digest.to_owned(), spread }))
 }
 
 /// Asks the agent to come back on a new stream.

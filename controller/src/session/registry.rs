@@ -286,6 +286,15 @@ impl Sessions {
         }
     }
 
+    /// Tells every agent that the authority has changed; who does not hear it learns it from its next Welcome.
+    pub fn tell_trust(&self, digest: &str, spread: Duration) {
+        self.with(|live| {
+            for session in live.values() {
+                session.link.tell(convert::trust(digest, spread));
+            }
+        });
+    }
+
     /// Sends every agent away; `delay` draws the time after which each comes back.
     pub fn drain(&self, delay: impl Fn() -> Duration) {
         let all = self.with(std::mem::take);

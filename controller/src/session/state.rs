@@ -186,6 +186,7 @@ mod tests {
             runs: Vec::new(),
             slots: 1,
             knowledge: Knowledge::fresh(),
+            join_counter: 0,
         }
     }
 

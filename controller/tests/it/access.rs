@@ -164,3 +164,40 @@ async fn a_controller_that_cannot_listen_leaves_no_authority_behind() -> Result<
     assert!(!identity.exists());
     Ok(())
 }
+
+#[tokio::test]
+async fn oversized_truncated_and_foreign_frames_end_their_stream_and_nothing_else() -> Result<()> {
+    use v1::open_request::Frame as In;
+    let system = System::start().await?;
+    let user = system.user().await?;
+    let (honest, hostile) = (Agent::enrol(&system, &user).await?, Agent::enrol(&system, &user).await?);
+    let live = honest.attach(&system, &[]).await?;
+    let job = uuid::Uuid::from_u128(1).to_string();
+    let run = |job_id: &str| Some(v1::RunRef { job_id: job_id.to_owned(), run_lease: 1 });
+    for (what, frame) in [
+        ("five megabytes", In::Refuse(v1::Refuse { run: run(&job), reason: "x".repeat(5 * 1024 * 1024) })),
+        ("no id", In::Acknowledge(v1::Acknowledge { run: run("../../etc/passwd") })),
+        ("no run", In::Acknowledge(v1::Acknowledge { run: None })),
+        ("no outcome", In::RunEnded(v1::RunEnded { run: run(&job), outcome: None })),
+        ("a second greeting", In::Hello(v1::Hello { boot_id: job.clone(), ..v1::Hello::default() })),
+    ] {
+        let mut stream = hostile.attach(&system, &[]).await?;
+        stream.send(frame).await?;
+        let refused = stream.next().await.expect_err(what);
+        assert!(!refused.to_string().contains("no frame came"), "{what}: {refused:?}");
+    }
+    // Raw bytes that are no message, under the length that a frame claims.
+    let channel = system.channel(&system.agents, Some(hostile.identity()?)).await?;
+    let mut raw = tonic::client::Grpc::new(channel);
+    raw.ready().await?;
+    let path = "/tradepost.v1.AgentSessionService/Open".parse()?;
+    let garbage = v1::FetchPhotoResponse { chunk: vec![0xff; 300] };
+    let codec = tonic_prost::ProstCodec::<v1::FetchPhotoResponse, v1::OpenResponse>::default();
+    let mut answers =
+        raw.streaming(tonic::Request::new(tokio_stream::iter([garbage])), path, codec).await?.into_inner();
+    assert!(answers.message().await.is_err(), "garbage was taken for a greeting");
+    live.beat(&[]).await?;
+    let still = live.fetch_photo(&job, &"0".repeat(64)).await.expect_err("no such photo");
+    assert_eq!(reason(&still), "PHOTO_NOT_FOUND");
+    Ok(())
+}

@@ -25,7 +25,7 @@ use crate::system::{DEADLINE, System, User};
 pub(crate) struct Agent {
     pub(crate) id: String,
     chain_pem: String,
-    key: KeyPair,
+    pub(crate) key: KeyPair,
 }
 
 /// One stream of it.
@@ -37,6 +37,14 @@ pub(crate) struct Stream {
 }
 
 pub(crate) const BASELINE: [&str; 2] = ["11", "12"];
+
+/// What a stream's first frame says.
+struct Said<'a> {
+    runs: &'a [v1::RunRef],
+    knowledge: Knowledge,
+    boot: u128,
+    join_counter: i64,
+}
 
 impl Agent {
     pub(crate) async fn enrol(system: &System, user: &User) -> Result<Self> {
@@ -79,15 +87,33 @@ impl Agent {
         runs: &[v1::RunRef],
         knowledge: Knowledge,
     ) -> Result<(Stream, v1::Welcome)> {
-        let channel = system.channel(&system.agents, Some(self.identity()?)).await?;
+        self.open(system, &system.agents, Said { runs, knowledge, boot: 7, join_counter: 0 }).await
+    }
+
+    /// Opens a stream at another controller.
+    pub(crate) async fn attach_at(&self, system: &System, address: &str) -> Result<Stream> {
+        let said = Said { runs: &[], knowledge: Knowledge::fresh(), boot: 7, join_counter: 0 };
+        Ok(self.open(system, address, said).await?.0)
+    }
+
+    /// Opens one by process number `boot` that shows a join counter.
+    pub(crate) async fn attach_as(&self, system: &System, boot: u128, counter: i64) -> Result<Stream> {
+        let said = Said { runs: &[], knowledge: Knowledge::fresh(), boot, join_counter: counter };
+        Ok(self.open(system, &system.agents, said).await?.0)
+    }
+
+    async fn open(&self, system: &System, address: &str, said: Said<'_>) -> Result<(Stream, v1::Welcome)> {
+        let Said { runs, knowledge, boot, join_counter } = said;
+        let channel = system.channel(address, Some(self.identity()?)).await?;
         let (frames, outgoing) = mpsc::channel(64);
         let hello = v1::Hello {
-            boot_id: uuid::Uuid::from_u128(7).to_string(),
+            boot_id: uuid::Uuid::from_u128(boot).to_string(),
             version: "0.1.0".into(),
             platform: "linux x86_64".into(),
             runs: runs.to_vec(),
             slots: 2,
             knowledge: Some(knowledge.into()),
+            join_counter,
         };
         frames.send(v1::OpenRequest { frame: Some(In::Hello(hello)) }).await?;
         let mut client = AgentSessionServiceClient::new(channel.clone());

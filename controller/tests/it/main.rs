@@ -5,9 +5,17 @@
 mod access;
 mod agent;
 mod batch;
+mod feed;
+mod fuzz;
+mod guard;
+mod identity;
 mod input;
 mod looks;
+mod matrix;
 mod pacing;
+mod people;
+mod person;
+mod raw;
 mod recovery;
 mod restore;
 mod system;

@@ -42,6 +42,7 @@ pub(crate) struct System {
     folder: tempfile::TempDir,
     running: Option<Running>,
     tasks: Tasks,
+    adjust: Option<Adjust>,
 }
 
 /// Whether the controller remembers how far its database had come.
@@ -50,6 +51,9 @@ pub(crate) enum Memory {
     Kept,
     Lost,
 }
+
+/// What a test configures its own way.
+pub(crate) type Adjust = Box<dyn Fn(&mut Config) + Send + Sync>;
 
 struct Running {
     end: oneshot::Sender<()>,
@@ -62,6 +66,11 @@ impl System {
     }
 
     pub(crate) async fn start_on(database: TestDatabase) -> Result<Self> {
+        Self::start_with(database, None).await
+    }
+
+    /// With a configuration that `adjust` changes.
+    pub(crate) async fn start_with(database: TestDatabase, adjust: Option<Adjust>) -> Result<Self> {
         let mut system = Self {
             database,
             // Certificates are checked against the real time.
@@ -73,6 +82,7 @@ impl System {
             folder: tempfile::tempdir()?,
             running: None,
             tasks: Tasks::new(),
+            adjust,
         };
         system.resume().await?;
         Ok(system)
@@ -84,6 +94,8 @@ impl System {
         config.database.url = Some(self.database.url().to_owned().into());
         config.api.listen = ([127, 0, 0, 1], 0).into();
         config.agents.listen = ([127, 0, 0, 1], 0).into();
+        // Tests are their own proxy, so that each person comes from an address of their own.
+        config.api.trusted_proxies = vec!["127.0.0.0/8".parse()?];
         let surroundings = Surroundings {
             clock: self.clock.clone(),
             ids: Ids::from_system(),
@@ -91,6 +103,9 @@ impl System {
             metrics: None,
             authority: Authority::Given,
         };
+        if let Some(adjust) = &self.adjust {
+            adjust(&mut config);
+        }
         let app = App::build(config, surroundings).await?;
         self.api = app.api_address().to_string();
         self.agents = app.agents_address().to_string();
@@ -114,11 +129,40 @@ impl System {
     }
 
     pub(crate) async fn channel(&self, address: &str, identity: Option<ClientIdentity>) -> Result<Channel> {
-        channel(&self.root_pem, address, identity).await
+        let roots = tls::pem::roots(&tls::pem::certificates(self.root_pem.as_bytes(), "root")?)?;
+        let mut config = tls::client_config(roots, identity)?;
+        config.time_provider = Arc::new(tls::TlsClock(self.clock.clone()));
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?.timeout(DEADLINE);
+        Ok(endpoint.connect_with_connector(Connector::new(config)).await?)
+    }
+
+    /// A second controller on the same database and identity: the address for agents, and what ends it.
+    pub(crate) async fn sibling(&self) -> Result<(String, oneshot::Sender<()>)> {
+        let mut config = Config { data_dir: self.folder.path().to_owned(), ..Config::default() };
+        config.database.url = Some(self.database.url().to_owned().into());
+        config.api.listen = ([127, 0, 0, 1], 0).into();
+        config.agents.listen = ([127, 0, 0, 1], 0).into();
+        let surroundings = Surroundings {
+            clock: self.clock.clone(),
+            ids: Ids::from_system(),
+            grace: Grace::None,
+            metrics: None,
+            authority: Authority::Given,
+        };
+        let app = App::build(config, surroundings).await?;
+        let address = app.agents_address().to_string();
+        let (end, ending) = oneshot::channel();
+        self.tasks.spawn("sibling", app.run(async move { drop(ending.await) }));
+        Ok((address, end))
     }
 
     pub(crate) async fn user(&self) -> Result<User> {
         Ok(User { channel: self.channel(&self.api, None).await?, token: self.token.clone() })
+    }
+
+    /// The API token of the system's operator.
+    pub(crate) fn operator_token(&self) -> String {
+        self.token.clone()
     }
 
     /// Ends the controller, puts another copy of the database in its place, and starts it again.
@@ -151,6 +195,15 @@ impl System {
         config
     }
 
+    /// A user whose program trusts another root for the api listener.
+    pub(crate) async fn user_through(&self, root_pem: &str) -> Result<User> {
+        let roots = tls::pem::roots(&tls::pem::certificates(root_pem.as_bytes(), "root")?)?;
+        let connector = Connector::new(tls::client_config(roots, None)?);
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.api))?.timeout(DEADLINE);
+        let channel = endpoint.connect_with_connector(connector).await?;
+        Ok(User { channel, token: self.token.clone() })
+    }
+
     pub(crate) fn identity_folder(&self) -> std::path::PathBuf {
         self.folder.path().join("identity")
     }
@@ -176,17 +229,6 @@ impl System {
     }
 }
 
-pub(crate) async fn channel(
-    root_pem: &str,
-    address: &str,
-    identity: Option<ClientIdentity>,
-) -> Result<Channel> {
-    let roots = tls::pem::roots(&tls::pem::certificates(root_pem.as_bytes(), "root")?)?;
-    let connector = Connector::new(tls::client_config(roots, identity)?);
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?.timeout(DEADLINE);
-    Ok(endpoint.connect_with_connector(connector).await?)
-}
-
 /// A signed-in user.
 #[derive(Clone)]
 pub(crate) struct User {
@@ -206,6 +248,10 @@ pub(crate) fn fields(status: &Status) -> Vec<String> {
 }
 
 impl User {
+    pub(crate) fn with_token(channel: Channel, token: String) -> Self {
+        Self { channel, token }
+    }
+
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         let value = MetadataValue::try_from(format!("Bearer {}", self.token)).expect("ASCII");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::id::{AgentId, BootId, ControllerId, SessionEpoch, WorkspaceId};
+use crate::standing::Standing;
 use crate::time::Timestamp;
 
 /// How often an agent reports that it lives.
@@ -39,6 +40,8 @@ pub struct Agent {
     pub created_at: Timestamp,
     /// When it was revoked; its certificate is refused from then on.
     pub revoked_at: Option<Timestamp>,
+    /// What is known of its identity beside the key.
+    pub standing: Standing,
 }
 
 /// What to show of an agent.
@@ -50,6 +53,8 @@ pub enum Presence {
     Offline,
     /// Refused for good.
     Revoked,
+    /// Refused until a person approves it.
+    NeedsApproval,
 }
 
 impl Agent {
@@ -57,6 +62,9 @@ impl Agent {
     pub fn presence(&self, now: Timestamp) -> Presence {
         if self.revoked_at.is_some() {
             return Presence::Revoked;
+        }
+        if self.standing.locked.is_some() {
+            return Presence::NeedsApproval;
         }
         let heard = self.last_seen_at.is_some_and(|at| now.since(at) < OFFLINE_AFTER);
         if self.controller.is_some() && heard { Presence::Online } else { Presence::Offline }

@@ -46,6 +46,14 @@ pub enum Kind {
     LookTaken,
     /// A person said what became of an uncertain posting.
     PostingResolved,
+    /// An agent is refused until a person approves it: its data directory was copied, or it was away for too long.
+    AgentLocked,
+    /// A person let an agent in again.
+    AgentApproved,
+    /// An agent whose certificate had ended proved its key and has a new one.
+    AgentReturned,
+    /// An enrolment string was used a second time, with another key.
+    EnrolmentRefused,
 }
 
 /// What an event is about.
@@ -89,7 +97,7 @@ pub struct Event {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::AccountAdded,
         Self::AccountChanged,
         Self::ListingCreated,
@@ -109,6 +117,10 @@ impl Kind {
         Self::PublicationForgotten,
         Self::LookTaken,
         Self::PostingResolved,
+        Self::AgentLocked,
+        Self::AgentApproved,
+        Self::AgentReturned,
+        Self::EnrolmentRefused,
     ];
 
     /// The stable name, e.g. `posting.changed`.
@@ -133,6 +145,10 @@ impl Kind {
             Self::PublicationForgotten => "publication.forgotten",
             Self::LookTaken => "look.taken",
             Self::PostingResolved => "posting.resolved",
+            Self::AgentLocked => "agent.locked",
+            Self::AgentApproved => "agent.approved",
+            Self::AgentReturned => "agent.returned",
+            Self::EnrolmentRefused => "agent.enrolment_refused",
         }
     }
 

@@ -52,6 +52,10 @@ ids! {
     WorkspaceId, "a workspace";
     /// A person who signs in.
     UserId, "a user";
+    /// What a login begins.
+    SessionId, "a session";
+    /// A single-use string that makes its holder a member.
+    InvitationId, "an invitation";
     /// An API token of a user.
     TokenId, "a token";
     /// One marketplace account of a workspace.

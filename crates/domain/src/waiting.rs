@@ -186,6 +186,10 @@ fn gone(agent: Option<&Agent>, now: Timestamp) -> Option<Wait> {
         Presence::Offline => {
             Some(Wait::new("agent_offline", format!("the agent {:?} to come online", agent.name)))
         }
+        Presence::NeedsApproval => Some(Wait::new(
+            "agent_needs_approval",
+            format!("the agent {:?} to be approved: tradepost agents approve", agent.name),
+        )),
         Presence::Revoked => Some(Wait::new(
             "agent_revoked",
             format!(

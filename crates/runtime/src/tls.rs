@@ -3,15 +3,18 @@
 //! - [`pem`]: certificates and keys from files, with errors that name the file.
 //! - [`server_config`] makes a server's side; [`ReloadingServerConfig`] lets a running listener take a new one.
 //! - [`TlsListener`] accepts and handshakes; its connections feed tonic's `serve_with_incoming_shutdown`.
+//! - [`trust`]: which new roots may follow the trusted ones; how long a certificate lasts.
 //! - [`client_config`], [`pinned_client_config`] and [`Connector`] make a client's side.
 //!
 //! Every configuration names its provider itself, so nothing here depends on [`install_provider`]; libraries that take
 //! rustls' process-wide default do, so each main calls it first.
 
 mod client;
+mod clock;
 mod listener;
 pub mod pem;
 mod server;
+pub mod trust;
 
 use std::sync::Arc;
 
@@ -19,9 +22,15 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 
-pub use self::client::{ClientIdentity, Connector, client_config, pinned_client_config};
+pub use self::client::{
+    ClientIdentity, Connector, ReloadingClientConfig, client_config, pinned_client_config,
+};
+pub use self::clock::TlsClock;
 pub use self::listener::{ListenerOptions, TlsIncoming, TlsListener};
-pub use self::server::{CertificateCheck, ClientAuth, Protocols, ReloadingServerConfig, server_config};
+pub use self::server::{
+    CertificateCheck, Certificates, ClientAuth, Protocols, ReloadingServerConfig, server_config,
+    server_config_with,
+};
 
 /// Why a TLS configuration could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -55,7 +55,7 @@ pub(crate) async fn hold_streams(
     let rows = sqlx::query_as!(
         Held,
         r#"SELECT id AS "id!: Uuid", session_epoch AS "other!" FROM agents
-           WHERE id = ANY($1) AND revoked_at IS NULL ORDER BY id FOR SHARE"#,
+           WHERE id = ANY($1) AND revoked_at IS NULL AND locked_at IS NULL ORDER BY id FOR SHARE"#,
         column!(guards, |guard| guard.agent.0),
     )
     .fetch_all(conn)

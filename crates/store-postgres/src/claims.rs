@@ -29,6 +29,7 @@ pub(crate) async fn claim_jobs(tx: Tx<'_>, claim: Claim, now: Timestamp) -> Resu
              SELECT a.id, w.slots, w.served
              FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS w (id, epoch, slots, served)
                  JOIN agents a ON a.id = w.id AND a.session_epoch = w.epoch AND a.revoked_at IS NULL
+                     AND a.locked_at IS NULL
          ), ready AS MATERIALIZED (
              SELECT q.id, t.id AS agent_id, t.slots, t.served,
                     row_number() OVER (PARTITION BY t.id ORDER BY q.turn_at, q.id) AS place

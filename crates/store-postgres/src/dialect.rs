@@ -9,10 +9,11 @@ use crate::backend::Conn;
 use crate::shared::{Appended, Fault, duration_micros, status_name};
 use crate::time::Time;
 
-/// Whether `epoch` is the agent's newest stream and the agent is not revoked; stays so until the transaction ends.
+/// Whether `epoch` is the agent's newest stream and the agent neither revoked nor locked; stays so until the transaction ends.
 pub(crate) async fn hold_stream(conn: &mut Conn, agent: AgentId, epoch: SessionEpoch) -> Result<bool, Fault> {
     let held = sqlx::query_scalar!(
-        r#"SELECT id AS "id!: Uuid" FROM agents WHERE id = $1 AND session_epoch = $2 AND revoked_at IS NULL FOR SHARE"#,
+        r#"SELECT id AS "id!: Uuid" FROM agents
+           WHERE id = $1 AND session_epoch = $2 AND revoked_at IS NULL AND locked_at IS NULL FOR SHARE"#,
         agent.0,
         epoch.0,
     )
@@ -53,7 +54,7 @@ pub(crate) async fn touch_agents(
                ORDER BY a.id FOR NO KEY UPDATE OF a
            )
            UPDATE agents SET last_seen_at = $3 FROM held
-           WHERE id = held_agent AND session_epoch = held_epoch AND revoked_at IS NULL
+           WHERE id = held_agent AND session_epoch = held_epoch AND revoked_at IS NULL AND locked_at IS NULL
            RETURNING id AS "id!: Uuid""#,
         &ids,
         &epochs,

@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::sync::{broadcast, mpsc};
 use tradepost_domain::id::ControllerId;
 use tradepost_runtime::tasks::Tasks;
-use tradepost_store::{Error, Store};
+use tradepost_store::{Database, Error};
 
 use crate::backend::{Backend, LANE_LOCK, LANE_STATEMENT, Queues, Telling};
 use crate::{beats, coalesce, gather, group, notify, pacing};
@@ -50,7 +50,7 @@ impl std::fmt::Debug for Options {
 /// Connects, and starts to listen for other controllers' hints. Nothing is migrated yet: call [`Store::migrate`].
 ///
 /// `Error::Setup` when the URL is none, nobody answers, the sign-in is refused, or the database does not exist.
-pub async fn open(options: Options) -> Result<Arc<dyn Store>, Error> {
+pub async fn open(options: Options) -> Result<Arc<dyn Database>, Error> {
     let base = PgConnectOptions::from_str(&options.url)
         .ok()
         .filter(|_| options.url.starts_with("postgres://") || options.url.starts_with("postgresql://"))

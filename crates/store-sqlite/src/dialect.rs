@@ -9,10 +9,11 @@ use crate::backend::Conn;
 use crate::shared::{Appended, Fault, duration_micros, status_name};
 use crate::time::Time;
 
-/// Whether `epoch` is the agent's newest stream and the agent is not revoked; stays so until the transaction ends.
+/// Whether `epoch` is the agent's newest stream and the agent neither revoked nor locked; stays so until the transaction ends.
 pub(crate) async fn hold_stream(conn: &mut Conn, agent: AgentId, epoch: SessionEpoch) -> Result<bool, Fault> {
     let held = sqlx::query_scalar!(
-        r#"SELECT id AS "id!: Uuid" FROM agents WHERE id = $1 AND session_epoch = $2 AND revoked_at IS NULL"#,
+        r#"SELECT id AS "id!: Uuid" FROM agents
+           WHERE id = $1 AND session_epoch = $2 AND revoked_at IS NULL AND locked_at IS NULL"#,
         agent.0,
         epoch.0,
     )
@@ -72,7 +73,8 @@ pub(crate) async fn touch_agents(
     let mut current = Vec::with_capacity(heard.len());
     for &(agent, epoch) in heard {
         let touched = sqlx::query!(
-            "UPDATE agents SET last_seen_at = $3 WHERE id = $1 AND session_epoch = $2 AND revoked_at IS NULL",
+            "UPDATE agents SET last_seen_at = $3
+             WHERE id = $1 AND session_epoch = $2 AND revoked_at IS NULL AND locked_at IS NULL",
             agent.0,
             epoch.0,
             now,

@@ -8,9 +8,9 @@ use crate::shared::conflict_of;
 /// SQLite does not name the violated index, only its columns; these are the unique indexes of several columns or under a
 /// condition, by the columns that it reports.
 const INDEXES: [(&str, &str); 17] = [
-    ("workspaces.name", "workspaces_name"),
     ("users.email", "users_email"),
-    ("tokens.hash", "tokens_hash"),
+    ("api_tokens.hash", "api_tokens_hash"),
+    ("invitations.hash", "invitations_hash"),
     ("agents.key_hash", "agents_key"),
     ("enrolment_tokens.hash", "enrolment_tokens_hash"),
     ("accounts.workspace_id, accounts.name", "accounts_name"),

@@ -11,7 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use tokio::sync::{broadcast, mpsc};
 use tradepost_runtime::clock::SharedClock;
 use tradepost_runtime::tasks::Tasks;
-use tradepost_store::{Error, Store};
+use tradepost_store::{Database, Error};
 
 use crate::backend::Backend;
 use crate::writer;
@@ -36,18 +36,18 @@ pub struct Options {
 ///
 /// `Error::Setup` when the directory is missing or cannot be written, when the file is no SQLite database, or when
 /// another controller has it open.
-pub async fn open(options: Options) -> Result<Arc<dyn Store>, Error> {
+pub async fn open(options: Options) -> Result<Arc<dyn Database>, Error> {
     let lock = lock(&path_of(&options.url)?)?;
     open_with(options, Some(lock)).await
 }
 
 /// Opens the file for one short command, beside a controller that may have it open: SQLite itself keeps their writes
 /// apart. The controller does not hear of this command's writes, so they must be of a kind that nobody waits for.
-pub async fn open_beside(options: Options) -> Result<Arc<dyn Store>, Error> {
+pub async fn open_beside(options: Options) -> Result<Arc<dyn Database>, Error> {
     open_with(options, None).await
 }
 
-async fn open_with(options: Options, lock: Option<File>) -> Result<Arc<dyn Store>, Error> {
+async fn open_with(options: Options, lock: Option<File>) -> Result<Arc<dyn Database>, Error> {
     let path = path_of(&options.url)?;
     let base = SqliteConnectOptions::new()
         .filename(&path)

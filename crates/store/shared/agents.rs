@@ -5,6 +5,7 @@ use serde_json::json;
 use tradepost_domain::agent::Agent;
 use tradepost_domain::event::{Kind, Subject};
 use tradepost_domain::id::{AgentId, SessionEpoch, WorkspaceId};
+use tradepost_domain::standing::Standing;
 use tradepost_domain::time::Timestamp;
 use tradepost_store::{
     Agents, Attachment, Cursor, Error, Hint, NewAgent, NewEnrolmentToken, PageRequest, Redeemed, Slice,
@@ -74,7 +75,7 @@ impl Agents for Backend {
             )
             .fetch_all(&mut *conn)
             .await?;
-            let agents = rows.into_iter().map(AgentRow::into_agent).collect();
+            let agents = rows.into_iter().map(AgentRow::into_agent).collect::<Result<_, _>>()?;
             Ok(page::slice(agents, &page, |agent: &Agent| Cursor::Name(agent.name.clone(), agent.id.0)))
         })
         .await
@@ -86,7 +87,7 @@ impl Agents for Backend {
                 let agent = agents!(
                     "UPDATE agents SET session_epoch = 1 + CASE WHEN session_epoch < $7 THEN $7 ELSE session_epoch END,
                          boot_id = $2, controller_id = $3, platform = $4, program_version = $5, last_seen_at = $6
-                     WHERE id = $1 AND revoked_at IS NULL RETURNING",
+                     WHERE id = $1 AND revoked_at IS NULL AND locked_at IS NULL RETURNING",
                     "",
                     attachment.agent.0,
                     attachment.boot.0,
@@ -99,7 +100,7 @@ impl Agents for Backend {
                 .fetch_optional(&mut *tx.conn)
                 .await?
                 .ok_or(Error::Stale)?
-                .into_agent();
+                .into_agent()?;
                 tx.hints.push(Hint::Session(agent.id));
                 let data = json!({ "epoch": agent.epoch.0 });
                 tx.append_event(agent.workspace, Kind::AgentAttached, subject(agent.id), data, now).await?;
@@ -173,7 +174,7 @@ impl Agents for Backend {
                 };
                 tx.hints.push(Hint::Session(id));
                 tx.append_event(workspace, Kind::AgentRevoked, subject(id), json!({}), now).await?;
-                Ok(Some(row.into_agent()))
+                Ok(Some(row.into_agent()?))
             })
         })
         .await
@@ -192,13 +193,15 @@ async fn redeem(mut tx: Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp)
     .fetch_optional(&mut *tx.conn)
     .await?;
     let Some(token) = token else { return Ok(Redeemed::UnknownToken) };
-    if let Some(holder) = token.agent_id {
+    if let Some(id) = token.agent_id.map(AgentId) {
         // The same key again, be it after the token's end: the first answer was lost.
-        let holder = find(tx.conn, AgentId(holder)).await?;
-        return Ok(match holder.filter(|holder| holder.key_hash == agent.key_hash) {
-            Some(holder) => Redeemed::Agent(Box::new(holder)),
-            None => Redeemed::OtherKey,
-        });
+        let holder = find(tx.conn, id).await?;
+        if let Some(holder) = holder.filter(|holder| holder.key_hash == agent.key_hash) {
+            return Ok(Redeemed::Agent(Box::new(holder)));
+        }
+        let workspace = WorkspaceId(token.workspace_id);
+        tx.append_event(workspace, Kind::EnrolmentRefused, subject(id), json!({}), now).await?;
+        return Ok(Redeemed::OtherKey);
     }
     if token.expires_at.0 <= now {
         return Ok(Redeemed::UnknownToken);
@@ -236,6 +239,7 @@ async fn redeem(mut tx: Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp)
         last_seen_at: None,
         created_at: now,
         revoked_at: None,
+        standing: Standing::default(),
     };
     sqlx::query!(
         "UPDATE enrolment_tokens SET used_at = $2, agent_id = $3 WHERE id = $1",
@@ -249,11 +253,11 @@ async fn redeem(mut tx: Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp)
     Ok(Redeemed::Agent(Box::new(added)))
 }
 
-async fn find(conn: &mut Conn, id: AgentId) -> Result<Option<Agent>, Fault> {
+pub(super) async fn find(conn: &mut Conn, id: AgentId) -> Result<Option<Agent>, Fault> {
     let row = agents!("SELECT", "FROM agents WHERE id = $1", id.0).fetch_optional(&mut *conn).await?;
-    Ok(row.map(AgentRow::into_agent))
+    row.map(AgentRow::into_agent).transpose()
 }
 
-fn subject(agent: AgentId) -> Subject {
+pub(super) fn subject(agent: AgentId) -> Subject {
     Subject { agent: Some(agent), ..Subject::default() }
 }

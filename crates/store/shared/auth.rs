@@ -1,4 +1,4 @@
-//! Users and tokens.
+//! Users that are made on the controller's host, and who holds a token.
 
 use async_trait::async_trait;
 use tradepost_domain::id::{UserId, WorkspaceId};
@@ -6,13 +6,14 @@ use tradepost_domain::time::Timestamp;
 use tradepost_store::{Auth, Error, NewToken, NewUser, Principal, Role};
 use uuid::Uuid;
 
-use super::{Fault, Tx};
+use super::{Fault, Tx, users};
 use crate::backend::{Backend, Conn};
 use crate::time::Time;
 
 struct PrincipalRow {
     user_id: Uuid,
     email: String,
+    is_operator: bool,
     role: String,
     workspace_id: Uuid,
     workspace_name: String,
@@ -20,14 +21,13 @@ struct PrincipalRow {
 
 impl PrincipalRow {
     fn into_principal(self) -> Result<Principal, Fault> {
-        let role = Role::from_name(&self.role)
-            .ok_or_else(|| Fault::inconsistent("users.role", self.user_id, &self.role))?;
+        let role = users::role(&self.role, self.user_id)?;
         Ok(Principal {
             user: UserId(self.user_id),
             email: self.email,
             workspace: WorkspaceId(self.workspace_id),
             workspace_name: self.workspace_name,
-            role,
+            role: if self.is_operator { Role::Operator } else { role },
         })
     }
 }
@@ -45,13 +45,15 @@ impl Auth for Backend {
                 let known = find_user(tx.conn, &user.email).await?;
                 let is_new = known.is_none();
                 let principal = match known {
-                    Some(principal) => principal,
+                    Some(known) => promote(tx.conn, known, &user).await?,
                     None => add_user(&mut tx, user, now).await?,
                 };
                 sqlx::query!(
-                    "INSERT INTO tokens (id, user_id, name, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+                    "INSERT INTO api_tokens (id, user_id, workspace_id, name, scopes, hash, created_at, expires_at)
+                     VALUES ($1, $2, $3, $4, '*', $5, $6, $7)",
                     token.id.0,
                     principal.user.0,
+                    principal.workspace.0,
                     token.name,
                     &token.hash[..],
                     Time(now),
@@ -64,33 +66,16 @@ impl Auth for Backend {
         })
         .await
     }
-
-    async fn find_principal(&self, hash: [u8; 32], now: Timestamp) -> Result<Option<Principal>, Error> {
-        self.read(async |conn| {
-            sqlx::query_as!(
-                PrincipalRow,
-                r#"SELECT u.id AS "user_id!: Uuid", u.email AS "email!", u.role AS "role!",
-                          w.id AS "workspace_id!: Uuid", w.name AS "workspace_name!"
-                   FROM tokens t JOIN users u ON u.id = t.user_id JOIN workspaces w ON w.id = u.workspace_id
-                   WHERE t.hash = $1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > $2)"#,
-                &hash[..],
-                Time(now),
-            )
-            .fetch_optional(&mut *conn)
-            .await?
-            .map(PrincipalRow::into_principal)
-            .transpose()
-        })
-        .await
-    }
 }
 
+/// The user of that address in their oldest workspace; one that is a member of none is found by [`users`] alone.
 async fn find_user(conn: &mut Conn, email: &str) -> Result<Option<Principal>, Fault> {
     sqlx::query_as!(
         PrincipalRow,
-        r#"SELECT u.id AS "user_id!: Uuid", u.email AS "email!", u.role AS "role!",
-                  w.id AS "workspace_id!: Uuid", w.name AS "workspace_name!"
-           FROM users u JOIN workspaces w ON w.id = u.workspace_id WHERE u.email = $1"#,
+        r#"SELECT u.id AS "user_id!: Uuid", u.email AS "email!", u.is_operator AS "is_operator!: bool",
+                  m.role AS "role!", w.id AS "workspace_id!: Uuid", w.name AS "workspace_name!"
+           FROM users u JOIN memberships m ON m.user_id = u.id JOIN workspaces w ON w.id = m.workspace_id
+           WHERE u.email = $1 ORDER BY m.created_at, m.workspace_id LIMIT 1"#,
         email,
     )
     .fetch_optional(&mut *conn)
@@ -99,9 +84,20 @@ async fn find_user(conn: &mut Conn, email: &str) -> Result<Option<Principal>, Fa
     .transpose()
 }
 
+/// A known user becomes an active operator, where that is what was asked for.
+async fn promote(conn: &mut Conn, known: Principal, wanted: &NewUser) -> Result<Principal, Fault> {
+    if wanted.role != Role::Operator {
+        return Ok(known);
+    }
+    sqlx::query!("UPDATE users SET is_operator = TRUE, state = 'active' WHERE id = $1", known.user.0)
+        .execute(&mut *conn)
+        .await?;
+    Ok(Principal { role: Role::Operator, ..known })
+}
+
 async fn add_user(tx: &mut Tx<'_>, user: NewUser, now: Timestamp) -> Result<Principal, Fault> {
     let joined = sqlx::query_scalar!(
-        r#"SELECT id AS "id!: Uuid" FROM workspaces WHERE name = $1"#,
+        r#"SELECT id AS "id!: Uuid" FROM workspaces WHERE name = $1 ORDER BY id LIMIT 1"#,
         user.workspace_name,
     )
     .fetch_optional(&mut *tx.conn)
@@ -109,28 +105,32 @@ async fn add_user(tx: &mut Tx<'_>, user: NewUser, now: Timestamp) -> Result<Prin
     let workspace = if let Some(id) = joined {
         WorkspaceId(id)
     } else {
-        sqlx::query!(
-            "INSERT INTO workspaces (id, name, created_at) VALUES ($1, $2, $3)",
-            user.workspace.0,
-            user.workspace_name,
-            Time(now),
-        )
-        .execute(&mut *tx.conn)
-        .await?;
+        users::insert_workspace(tx.conn, user.workspace, &user.workspace_name, now).await?;
         user.workspace
     };
+    let is_operator = user.role == Role::Operator;
+    // Somebody who registered and belongs nowhere yet may have the address.
     sqlx::query!(
-        "INSERT INTO users (id, workspace_id, email, role, created_at) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO users (id, email, state, is_operator, created_at) VALUES ($1, $2, 'active', FALSE, $3)
+         ON CONFLICT (email) DO NOTHING",
         user.id.0,
-        workspace.0,
         user.email,
-        user.role.name(),
         Time(now),
     )
     .execute(&mut *tx.conn)
     .await?;
+    let id = sqlx::query_scalar!(
+        r#"UPDATE users SET state = 'active', is_operator = $2 WHERE email = $1 RETURNING id AS "id!: Uuid""#,
+        user.email,
+        is_operator,
+    )
+    .fetch_one(&mut *tx.conn)
+    .await?;
+    let id = UserId(id);
+    let membership = if is_operator { Role::Owner } else { user.role };
+    users::insert_membership(tx.conn, workspace, id, membership, now).await?;
     Ok(Principal {
-        user: user.id,
+        user: id,
         email: user.email,
         workspace,
         workspace_name: user.workspace_name,

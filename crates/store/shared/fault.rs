@@ -51,11 +51,14 @@ pub(crate) fn conflict_of(constraint: &str) -> Option<Error> {
         "jobs_one_login" => Error::Conflict(Conflict::LoginOpen),
         "jobs_one_look" => Error::Conflict(Conflict::LookOpen),
         "agents_key" => Error::Conflict(Conflict::AgentKey),
+        "memberships_pk" => Error::Conflict(Conflict::Member),
         // Somebody else was quicker: what the caller decided on is no longer so.
-        "intents_generation" | "jobs_one_run" | "workspaces_name" => Error::Stale,
-        "intents_permit" | "postings_job" | "tokens_hash" | "enrolment_tokens_hash" => {
-            Error::Conflict(Conflict::Id)
-        }
+        "intents_generation" | "jobs_one_run" => Error::Stale,
+        "intents_permit"
+        | "postings_job"
+        | "api_tokens_hash"
+        | "invitations_hash"
+        | "enrolment_tokens_hash" => Error::Conflict(Conflict::Id),
         name if name.ends_with("_pk") => Error::Conflict(Conflict::Id),
         _ => return None,
     })

@@ -15,7 +15,8 @@
 //! To add a query: write it here, run `make sqlx`. When one engine refuses it, make it a pair in the two dialects.
 //!
 //! Locks on PostgreSQL are taken in one order: agents, accounts, listings, new rows, jobs, intents, postings, and last the
-//! workspace's row (by appending events).
+//! workspace's row (by appending events). Where users and members change, the workspace's row comes first, or the counter
+//! row that stands for all operators.
 
 pub(crate) mod accounts;
 mod agents;
@@ -23,18 +24,26 @@ mod auth;
 pub(crate) mod commit;
 mod events;
 mod evidence;
+mod factors;
 mod fault;
 mod fleet;
+mod identities;
+mod invitations;
 pub(crate) mod listings;
 mod looks;
+mod members;
 pub(crate) mod pacing;
 mod page;
 pub(crate) mod photos;
 mod retention;
 pub(crate) mod rows;
 pub(crate) mod runs;
+mod sessions;
 pub(crate) mod steps;
+mod throttles;
+mod tokens;
 mod tx;
+mod users;
 mod work;
 
 pub(crate) use self::fault::{Fault, conflict_of};

@@ -11,6 +11,7 @@ use tradepost_domain::id::{
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::posting::{self, Posting};
 use tradepost_domain::publish::{self, Intent, Looks, Permit, PublishedItem};
+use tradepost_domain::standing::{LockReason, Locked, Standing};
 use uuid::Uuid;
 
 use super::Fault;
@@ -160,6 +161,13 @@ pub(crate) struct AgentRow {
     pub(crate) last_seen_at: Option<Time>,
     pub(crate) created_at: Time,
     pub(crate) revoked_at: Option<Time>,
+    pub(crate) join_counter: i64,
+    pub(crate) join_boot_id: Option<Uuid>,
+    pub(crate) suspect_boot_id: Option<Uuid>,
+    pub(crate) locked_at: Option<Time>,
+    pub(crate) lock_reason: Option<String>,
+    pub(crate) approved_at: Option<Time>,
+    pub(crate) challenge_at: Option<Time>,
 }
 
 /// `query_as!` of an [`AgentRow`]: the text before and after the columns, then the arguments.
@@ -171,7 +179,10 @@ macro_rules! agents {
             key_hash AS "key_hash!", platform AS "platform!", program_version AS "program_version!",
             session_epoch AS "session_epoch!", boot_id AS "boot_id?: Uuid", controller_id AS "controller_id?: Uuid",
             last_seen_at AS "last_seen_at?: Time", created_at AS "created_at!: Time",
-            revoked_at AS "revoked_at?: Time" "# + $after,
+            revoked_at AS "revoked_at?: Time", join_counter AS "join_counter!",
+            join_boot_id AS "join_boot_id?: Uuid", suspect_boot_id AS "suspect_boot_id?: Uuid",
+            locked_at AS "locked_at?: Time", lock_reason AS "lock_reason?", approved_at AS "approved_at?: Time",
+            challenge_at AS "challenge_at?: Time" "# + $after,
             $($($args)*)?
         )
     };
@@ -277,8 +288,16 @@ impl IntentRow {
 }
 
 impl AgentRow {
-    pub(crate) fn into_agent(self) -> Agent {
-        Agent {
+    pub(crate) fn into_agent(self) -> Result<Agent, Fault> {
+        let locked = match (self.locked_at, self.lock_reason) {
+            (Some(at), Some(name)) => {
+                let why = LockReason::from_name(&name)
+                    .ok_or_else(|| Fault::inconsistent("agents.lock_reason", self.id, &name))?;
+                Some(Locked { at: at.0, why })
+            }
+            _ => None,
+        };
+        Ok(Agent {
             id: AgentId(self.id),
             workspace: WorkspaceId(self.workspace_id),
             name: self.name,
@@ -291,7 +310,15 @@ impl AgentRow {
             last_seen_at: self.last_seen_at.map(|time| time.0),
             created_at: self.created_at.0,
             revoked_at: self.revoked_at.map(|time| time.0),
-        }
+            standing: Standing {
+                join_counter: self.join_counter,
+                join_boot: self.join_boot_id.map(BootId),
+                suspect: self.suspect_boot_id.map(BootId),
+                locked,
+                approved_at: self.approved_at.map(|time| time.0),
+                challenge_at: self.challenge_at.map(|time| time.0),
+            },
+        })
     }
 }
 

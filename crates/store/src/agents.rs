@@ -73,7 +73,8 @@ pub trait Agents: Send + Sync {
     /// Stores a hashed enrolment token.
     async fn add_enrolment_token(&self, token: NewEnrolmentToken, now: Timestamp) -> Result<(), Error>;
 
-    /// Redeems a token: marks it used with the agent's key and adds the agent with its event, in one transaction.
+    /// Redeems a token: marks it used with the agent's key and adds the agent with its event, in one transaction. A used
+    /// token with another key changes nothing but is told as an event.
     async fn redeem_enrolment_token(
         &self,
         hash: [u8; 32],
@@ -87,11 +88,12 @@ pub trait Agents: Send + Sync {
     /// By name ([`crate::Cursor::Name`]).
     async fn list_agents(&self, workspace: WorkspaceId, page: PageRequest) -> Result<Slice<Agent>, Error>;
 
-    /// Counts the epoch up, above the known one, records boot and controller, with its event. `Stale` when the agent is revoked or unknown.
+    /// Counts the epoch up, above the known one, records boot and controller, with its event. `Stale` when the agent is
+    /// revoked, locked or unknown.
     async fn attach_agent(&self, attachment: Attachment, now: Timestamp) -> Result<Agent, Error>;
 
     /// Records that these agents were heard of on these epochs; older epochs change nothing. Returns the agents whose
-    /// epoch is no longer the present one, or that are revoked: their streams must end.
+    /// epoch is no longer the present one, or that are revoked or locked: their streams must end.
     async fn touch_agents(
         &self,
         heard: &[(AgentId, SessionEpoch)],

@@ -1,4 +1,4 @@
-//! Users and their tokens, first cut: operators made on the controller's host.
+//! Users that are made on the controller's host, and who holds a token.
 
 use async_trait::async_trait;
 use tradepost_domain::id::{TokenId, UserId, WorkspaceId};
@@ -65,17 +65,15 @@ pub struct NewToken {
 /// Users and tokens.
 #[async_trait]
 pub trait Auth: Send + Sync {
-    /// Makes the user (and the workspace) unless the address exists, then gives that user the token. Returns the
-    /// principal and whether the user is new.
+    /// Makes the user (and the workspace) unless the address exists, then gives that user the token, for everything. A
+    /// known user keeps their workspace; asked for as operator, they become an active one. Returns the principal and
+    /// whether the user is new.
     async fn add_user_token(
         &self,
         user: NewUser,
         token: NewToken,
         now: Timestamp,
     ) -> Result<(Principal, bool), Error>;
-
-    /// Who holds the token that hashes to `hash`, unless it is expired or revoked.
-    async fn find_principal(&self, hash: [u8; 32], now: Timestamp) -> Result<Option<Principal>, Error>;
 }
 
 impl Role {

@@ -19,6 +19,12 @@ pub enum Conflict {
     LookOpen,
     /// An agent with the same key exists.
     AgentKey,
+    /// The user is a member of the workspace already.
+    Member,
+    /// The workspace would be left without an active owner.
+    LastOwner,
+    /// The system would be left without an active operator.
+    LastOperator,
     /// Something else with the same id.
     Id,
 }

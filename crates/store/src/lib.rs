@@ -17,8 +17,10 @@ pub mod conformance;
 mod error;
 mod events;
 mod evidence;
+mod factors;
 mod fleet;
 mod gather;
+mod identities;
 mod listings;
 mod looks;
 #[cfg(feature = "model")]
@@ -26,6 +28,9 @@ pub mod model;
 mod page;
 mod photos;
 mod retention;
+mod sessions;
+mod throttles;
+mod users;
 mod wake;
 mod work;
 
@@ -38,13 +43,23 @@ pub use self::auth::{Auth, NewToken, NewUser, Principal, Role};
 pub use self::error::{Conflict, Error};
 pub use self::events::Events;
 pub use self::evidence::{Evidence, EvidenceFile};
+pub use self::factors::{Factor, Factors, Sealed};
 pub use self::fleet::{Fleets, NewFleetEpoch, Owed};
 pub use self::gather::{Asked, FoundRun, Gather, Ground, Supplies};
+pub use self::identities::{AgentIdentities, Joining};
 pub use self::listings::Listings;
 pub use self::looks::Looks;
 pub use self::page::{Cursor, PageRequest, Slice};
 pub use self::photos::Photos;
 pub use self::retention::Retention;
+pub use self::sessions::{
+    ApiToken, Bearer, Credential, NewApiToken, NewSecrets, NewSession, RefreshToken, Session, Sessions,
+};
+pub use self::throttles::Throttles;
+pub use self::users::{
+    Credentials, Guest, Invitation, Member, Membership, NewInvitation, NewReset, NewWorkspace, Registration,
+    User, Users, WorkspaceChoice,
+};
 pub use self::wake::{Hint, WakeHints};
 pub use self::work::{
     Change, ChangeLook, ChangeReceipt, Claim, EpochGuard, JobFilter, PostingFilter, RunSteps, Step,
@@ -59,6 +74,7 @@ pub trait Store:
     + Listings
     + Photos
     + Agents
+    + AgentIdentities
     + Work
     + Gather
     + Looks
@@ -80,3 +96,8 @@ pub trait Store:
     /// Ends pools and writers; what was acknowledged is durable.
     async fn close(&self);
 }
+
+/// All that a controller asks of a database: the work, and who may do it.
+pub trait Database: Store + Users + Sessions + Factors + Throttles {}
+
+impl<T: Store + Users + Sessions + Factors + Throttles> Database for T {}

@@ -1,6 +1,7 @@
 //! The test harness: what tests need around the code they test.
 //!
 //! - [`database`]: a private PostgreSQL or SQLite database per test.
+//! - [`fuzz`]: hostile input for decoders.
 //! - [`process`]: real binaries, their output, and their end by signal.
 //! - [`photos`]: small real image files, all different.
 //! - [`collector`]: an OTLP collector in the test's process.
@@ -12,6 +13,7 @@
 
 pub mod collector;
 pub mod database;
+pub mod fuzz;
 pub mod photos;
 pub mod process;
 pub mod wait;

@@ -8,3 +8,4 @@ mod main_flow;
 #[cfg(target_os = "linux")]
 mod orphans;
 mod restore;
+mod users;

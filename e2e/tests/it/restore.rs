@@ -17,9 +17,10 @@ fn command(system: &System, arguments: &[&str]) -> Result<String> {
         .arg("--identity-dir")
         .arg(system.path().join("identity"))
         .output()?;
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let mut told = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "{arguments:?}: {told}");
-    Ok(format!("{told}{}", String::from_utf8_lossy(&output.stdout)))
+    told.push_str(&String::from_utf8_lossy(&output.stdout));
+    Ok(told)
 }
 
 #[tokio::test]

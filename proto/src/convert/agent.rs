@@ -7,7 +7,7 @@ use super::{paired, text, time};
 use crate::v1;
 
 type WirePresence = v1::Presence;
-paired!(Presence, WirePresence: Online, Offline, Revoked);
+paired!(Presence, WirePresence: Online, Offline, Revoked, NeedsApproval);
 
 impl v1::Agent {
     /// The agent as it shows at `now`.
@@ -26,6 +26,7 @@ impl v1::Agent {
             last_seen_at,
             created_at,
             revoked_at: _,
+            standing,
         } = agent;
         Self {
             id: id.to_string(),
@@ -35,6 +36,7 @@ impl v1::Agent {
             presence: v1::Presence::from(presence).into(),
             last_seen_at: last_seen_at.map(time::to_wire),
             created_at: Some(time::to_wire(created_at)),
+            locked_because: standing.locked.map(|locked| locked.why.name().to_owned()).unwrap_or_default(),
             controller_id: text(controller.filter(|_| presence == Presence::Online)),
         }
     }

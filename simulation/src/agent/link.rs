@@ -59,7 +59,8 @@ impl Link {
         if !self.world.controllers[target].accept(&self.world, self.agent, from_agent, to_agent) {
             return Err(LinkError::unavailable("the connection was refused"));
         }
-        to.send(convert::hello(hello));
+        // As agents of before join counters: certificates and copies of them are not part of the simulation.
+        to.send(convert::hello(hello, 0));
         *lock(&self.connected) = Some(target);
         Ok((to, from))
     }

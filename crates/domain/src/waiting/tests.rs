@@ -12,6 +12,7 @@ use crate::id::{
 use crate::pacing::{Policy, Window};
 use crate::posting::Posting;
 use crate::publish::{Intent, Looks, Permit};
+use crate::standing::Standing;
 
 /// Tuesday 25 November 2025, 10:00:00 UTC.
 const NOW: Timestamp = Timestamp::from_micros(1_764_064_800_000_000);
@@ -86,6 +87,7 @@ impl Scene {
             last_seen_at: Some(NOW),
             created_at: NOW,
             revoked_at: None,
+            standing: Standing::default(),
         };
         Self {
             publication: Publication { job: job(job::Kind::Publish, posting.job, agent.id), posting, intent },

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls::client::WebPkiServerVerifier;
@@ -32,11 +33,17 @@ pub struct ClientIdentity {
     pub key: PrivateKeyDer<'static>,
 }
 
+/// The configuration that a client uses for its next connection; clones share it.
+#[derive(Debug, Clone)]
+pub struct ReloadingClientConfig {
+    current: Arc<ArcSwap<ClientConfig>>,
+}
+
 /// Opens TCP and TLS to the host and port of an `https` URI: what tonic's `Endpoint::connect_with_connector` and
 /// `connect_with_connector_lazy` take. The endpoint's own TLS settings stay unset.
 #[derive(Clone)]
 pub struct Connector {
-    tls: TlsConnector,
+    tls: ReloadingClientConfig,
     server_name: Option<ServerName<'static>>,
 }
 
@@ -75,12 +82,36 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, WantsVerifier>, Error
         .map_err(|source| Error::Rejected { what: "TLS versions", source })
 }
 
+// === impl ReloadingClientConfig ===
+
+impl ReloadingClientConfig {
+    /// Starts with `config`.
+    pub fn new(config: ClientConfig) -> Self {
+        Self { current: Arc::new(ArcSwap::from_pointee(config)) }
+    }
+
+    /// Uses `config` from the next connection on; open connections stay as they are.
+    pub fn store(&self, config: ClientConfig) {
+        self.current.store(Arc::new(config));
+    }
+
+    /// The configuration for the next connection.
+    pub fn load(&self) -> ClientConfig {
+        self.current.load().as_ref().clone()
+    }
+}
+
 // === impl Connector ===
 
 impl Connector {
     /// Connects with `config`, whose ALPN must hold `h2` for gRPC.
     pub fn new(config: ClientConfig) -> Self {
-        Self { tls: TlsConnector::from(Arc::new(config)), server_name: None }
+        Self::reloading(ReloadingClientConfig::new(config))
+    }
+
+    /// Connects with whatever `config` holds at the time.
+    pub fn reloading(config: ReloadingClientConfig) -> Self {
+        Self { tls: config, server_name: None }
     }
 
     /// Expects `name` in the server's certificate in place of the URI's host.
@@ -103,7 +134,7 @@ impl Connector {
         let open = async {
             let tcp = TcpStream::connect((host, uri.port_u16().unwrap_or(443))).await?;
             listener::tune(&tcp)?;
-            self.tls.connect(name, tcp).await
+            TlsConnector::from(self.tls.current.load_full()).connect(name, tcp).await
         };
         tokio::time::timeout(CONNECT_TIMEOUT, open).await.unwrap_or_else(|_| {
             Err(std::io::Error::new(

@@ -14,6 +14,7 @@ use futures::Stream;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,15 @@ pub struct ListenerOptions {
     pub handshake_timeout: Duration,
     /// How many clients may shake hands at once.
     pub concurrent_handshakes: usize,
+    /// How many connections are taken in a second, after a first burst of as many; the rest wait in the kernel's queue.
+    pub accepts_per_second: u32,
+}
+
+/// When the next connection may be taken.
+struct Pace {
+    interval: Duration,
+    /// When the pace's account is even; never more than a second ago.
+    even_at: Instant,
 }
 
 /// A bound socket and the TLS configuration of its connections; nothing is accepted until [`TlsListener::accept`].
@@ -72,7 +82,11 @@ pub(super) fn tune(tcp: &TcpStream) -> std::io::Result<()> {
 
 impl Default for ListenerOptions {
     fn default() -> Self {
-        Self { handshake_timeout: Duration::from_secs(10), concurrent_handshakes: 256 }
+        Self {
+            handshake_timeout: Duration::from_secs(10),
+            concurrent_handshakes: 256,
+            accepts_per_second: 5_000,
+        }
     }
 }
 
@@ -112,17 +126,42 @@ impl TlsListener {
             shutdown: tasks.shutdown_token(),
         };
         let places = Arc::new(Semaphore::new(self.options.concurrent_handshakes));
-        tasks.spawn("tls-accept", accept_loop(self.tcp, places, handshakes, tasks.clone()));
+        let turns = Pace::new(self.options.accepts_per_second);
+        tasks.spawn("tls-accept", accept_loop(self.tcp, places, turns, handshakes, tasks.clone()));
         TlsIncoming { connections }
     }
 }
 
-async fn accept_loop(tcp: TcpListener, places: Arc<Semaphore>, handshakes: Handshakes, tasks: Tasks) {
+impl Pace {
+    const BURST: Duration = Duration::from_secs(1);
+
+    fn new(per_second: u32) -> Self {
+        let now = Instant::now();
+        let even_at = now.checked_sub(Self::BURST).unwrap_or(now);
+        Self { interval: Self::BURST / per_second.max(1), even_at }
+    }
+
+    /// Waits for the turn of one more connection.
+    async fn next(&mut self) {
+        let now = Instant::now();
+        self.even_at = self.even_at.max(now.checked_sub(Self::BURST).unwrap_or(now)) + self.interval;
+        tokio::time::sleep_until(self.even_at).await;
+    }
+}
+
+async fn accept_loop(
+    tcp: TcpListener,
+    places: Arc<Semaphore>,
+    mut turns: Pace,
+    handshakes: Handshakes,
+    tasks: Tasks,
+) {
     let shutdown = handshakes.shutdown.clone();
     loop {
         let next = async {
             // The place is taken before the connection: a full house leaves the others in the kernel's queue.
             let place = Arc::clone(&places).acquire_owned().await;
+            turns.next().await;
             (place, tcp.accept().await)
         };
         let (place, accepted) = tokio::select! {

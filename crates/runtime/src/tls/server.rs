@@ -7,7 +7,8 @@ use arc_swap::ArcSwap;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
 };
@@ -53,11 +54,27 @@ struct CheckingVerifier {
     check: Arc<CertificateCheck>,
 }
 
+/// Which certificate a server shows to whom.
+#[derive(Debug, Clone)]
+pub struct Certificates {
+    usual: Arc<CertifiedKey>,
+    named: Option<(String, Arc<CertifiedKey>)>,
+}
+
 /// A server's configuration with ALPN `h2` and `http/1.1`. `chain` is leaf first; a server whose clients pin its root
 /// (see [`pinned_client_config`](super::pinned_client_config)) puts the root last.
 pub fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    protocols: Protocols,
+    auth: ClientAuth,
+) -> Result<ServerConfig, Error> {
+    server_config_with(Certificates::new(chain, key)?, protocols, auth)
+}
+
+/// The same for a server that shows several certificates.
+pub fn server_config_with(
+    certificates: Certificates,
     protocols: Protocols,
     auth: ClientAuth,
 ) -> Result<ServerConfig, Error> {
@@ -72,9 +89,9 @@ pub fn server_config(
         ClientAuth::None => builder.with_no_client_auth(),
         ClientAuth::Required { roots, check } => builder.with_client_cert_verifier(verifier(roots, check)?),
     };
-    let mut config = builder
-        .with_single_cert(chain, key)
-        .map_err(|source| Error::Rejected { what: "server certificate and key", source })?;
+    let mut config = builder.with_cert_resolver(Arc::new(certificates));
+    // Ours: the strongest suite that the client has.
+    config.ignore_client_order = true;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if matches!(auth, ClientAuth::Required { .. }) {
         config.send_tls13_tickets = 0;
@@ -94,6 +111,41 @@ fn verifier(
         },
     )?;
     Ok(Arc::new(CheckingVerifier { chain, check: Arc::clone(check) }))
+}
+
+// === impl Certificates ===
+
+impl Certificates {
+    /// One for everybody; `chain` is leaf first.
+    pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, Error> {
+        Ok(Self { usual: certified(chain, key)?, named: None })
+    }
+
+    /// Another one for clients that ask for `name`.
+    pub fn with_named(
+        self,
+        name: &str,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, Error> {
+        Ok(Self { named: Some((name.to_owned(), certified(chain, key)?)), ..self })
+    }
+}
+
+fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<CertifiedKey>, Error> {
+    CertifiedKey::from_der(chain, key, &provider())
+        .map(Arc::new)
+        .map_err(|source| Error::Rejected { what: "server certificate and key", source })
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = self.named.as_ref().filter(|(name, _)| hello.server_name() == Some(name));
+        Some(Arc::clone(named.map_or(&self.usual, |(_, key)| key)))
+    }
 }
 
 // === impl ClientAuth ===

@@ -164,7 +164,11 @@ async fn silent_client_is_cut_off_and_holds_up_nobody() {
 #[tokio::test]
 async fn full_house_waits_in_the_queue() {
     let ours = Authority::new("ours");
-    let options = ListenerOptions { handshake_timeout: Duration::from_millis(300), concurrent_handshakes: 1 };
+    let options = ListenerOptions {
+        handshake_timeout: Duration::from_millis(300),
+        concurrent_handshakes: 1,
+        ..ListenerOptions::default()
+    };
     let server = Echo::start(ours.server(Protocols::Tls13, ClientAuth::None), options).await;
     let _silent = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
     assert_eq!(server.ask(tls::client_config(ours.roots(), None).unwrap()).await.unwrap(), 0);

@@ -18,13 +18,14 @@ const OPERATIONS: usize = 250;
 async fn both_engines_answer_as_the_model_does() -> Result<()> {
     for seed in 1..=SEEDS {
         let (_server, postgres) = fresh().await?;
+        let postgres: Arc<dyn Store> = postgres;
         let file = TestDatabase::sqlite()?;
         let options = tradepost_store_sqlite::Options {
             url: file.url().to_owned(),
             readers: 2,
             clock: SystemClock::shared(),
         };
-        let sqlite = tradepost_store_sqlite::open(options).await?;
+        let sqlite: Arc<dyn Store> = tradepost_store_sqlite::open(options).await?;
         sqlite.migrate().await?;
         let model: Arc<dyn Store> = Arc::new(Model::default());
         let stores =

@@ -4,13 +4,14 @@ mod differential;
 mod engine;
 mod parity;
 mod plans;
+mod upgrade;
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use tradepost_domain::id::ControllerId;
 use tradepost_runtime::ids::Ids;
-use tradepost_store::Store;
+use tradepost_store::Database;
 use tradepost_store_postgres::{Options, open};
 use tradepost_testkit::TestDatabase;
 
@@ -29,10 +30,11 @@ async fn migrated() -> Result<TestDatabase> {
     .await
 }
 
-async fn fresh() -> Result<(TestDatabase, Arc<dyn Store>)> {
+async fn fresh() -> Result<(TestDatabase, Arc<dyn Database>)> {
     let database = migrated().await?;
     let store = open(options(database.url())).await?;
     Ok((database, store))
 }
 
 tradepost_store::conformance_suite!(fresh);
+tradepost_store::people_suite!(fresh);

@@ -3,12 +3,13 @@
 mod engine;
 mod model;
 mod plans;
+mod upgrade;
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use tradepost_runtime::clock::SystemClock;
-use tradepost_store::Store;
+use tradepost_store::Database;
 use tradepost_store_sqlite::{Options, open};
 use tradepost_testkit::TestDatabase;
 
@@ -16,7 +17,7 @@ fn options(url: &str) -> Options {
     Options { url: url.to_owned(), readers: 4, clock: SystemClock::shared() }
 }
 
-async fn fresh() -> Result<(TestDatabase, Arc<dyn Store>)> {
+async fn fresh() -> Result<(TestDatabase, Arc<dyn Database>)> {
     let database = TestDatabase::sqlite()?;
     let store = open(options(database.url())).await?;
     store.migrate().await?;
@@ -24,3 +25,4 @@ async fn fresh() -> Result<(TestDatabase, Arc<dyn Store>)> {
 }
 
 tradepost_store::conformance_suite!(fresh);
+tradepost_store::people_suite!(fresh);

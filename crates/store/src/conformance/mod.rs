@@ -10,13 +10,71 @@ pub mod differential;
 pub mod feed;
 pub mod fleet;
 pub mod gather;
+pub mod identities;
 pub mod pacing;
+pub mod people;
 pub mod retention;
+pub mod secrets;
 pub mod tenancy;
 pub mod work;
 pub mod world;
 
+use std::sync::Arc;
+
 pub use self::world::World;
+use crate::Database;
+
+/// A whole database, for cases about users; ids for what is put into it come from its world.
+#[derive(Clone)]
+pub struct Town {
+    /// The database under test.
+    pub store: Arc<dyn Database>,
+    /// Its world.
+    pub world: World,
+}
+
+impl Town {
+    /// An empty one.
+    #[must_use]
+    pub fn new(store: Arc<dyn Database>) -> Self {
+        Self { world: World::new(store.clone()), store }
+    }
+}
+
+/// Makes a test of each case about users. `$fresh` is an async function without arguments that returns
+/// `anyhow::Result<(guard, Arc<dyn Database>)>`; the guard is kept until the case ends.
+#[macro_export]
+macro_rules! people_suite {
+    ($fresh:path) => {
+        $crate::people_suite! { $fresh:
+            people::a_user_is_registered_once_and_let_in,
+            people::an_operator_is_always_left,
+            people::an_owner_is_always_left,
+            people::an_invitation_works_once,
+            people::names_are_looked_up_among_ones_own,
+            people::a_password_is_reset_once,
+            people::a_changed_password_ends_other_sessions,
+            secrets::a_session_works_until_it_ends,
+            secrets::a_session_moves_on_by_one,
+            secrets::a_token_works_in_its_workspace_alone,
+            secrets::a_token_of_the_host_works_until_it_ends,
+            secrets::a_code_works_once,
+            secrets::hits_are_counted_in_their_window,
+            secrets::tries_wait_longer_each_time,
+        }
+    };
+    ($fresh:path: $($module:ident :: $case:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() -> anyhow::Result<()> {
+                let (_guard, store) = $fresh().await?;
+                $crate::conformance::$module::$case($crate::conformance::Town::new(store.clone())).await?;
+                store.close().await;
+                Ok(())
+            }
+        )*
+    };
+}
 
 /// Makes a test of each case. `$fresh` is an async function without arguments that returns
 /// `anyhow::Result<(guard, Arc<dyn Store>)>`; the guard is kept until the case ends.
@@ -24,7 +82,7 @@ pub use self::world::World;
 macro_rules! conformance_suite {
     ($fresh:path) => {
         $crate::conformance_suite! { $fresh:
-            agents::a_user_gets_further_tokens_and_expired_ones_are_refused,
+            agents::a_user_of_the_host_gets_further_tokens,
             agents::enrolment_can_be_repeated_with_the_same_key_only,
             agents::the_newest_stream_wins,
             agents::a_rebound_account_takes_its_waiting_jobs_along,
@@ -55,6 +113,8 @@ macro_rules! conformance_suite {
             pacing::one_job_of_a_kind_is_open,
             retention::old_events_go_in_batches_and_the_feed_says_where_it_begins,
             retention::old_steps_evidence_and_sign_ins_go_and_contents_in_use_stay,
+            identities::a_locked_agent_is_out_until_it_is_approved,
+            identities::a_used_enrolment_string_with_another_key_is_told,
             tenancy::another_workspace_sees_nothing,
             work::a_publication_is_kept_from_queue_to_receipt,
             work::a_change_is_whole_or_nothing,

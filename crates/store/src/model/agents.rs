@@ -5,6 +5,7 @@ use serde_json::json;
 use tradepost_domain::agent::Agent;
 use tradepost_domain::event::{Kind, Subject};
 use tradepost_domain::id::{AgentId, SessionEpoch, WorkspaceId};
+use tradepost_domain::standing::{self, Standing};
 use tradepost_domain::time::Timestamp;
 
 use super::{Invitation, Model, Tables, Token, Tx, User, Workspace, by_name, refused, unless};
@@ -31,21 +32,10 @@ impl Auth for Model {
             };
             unless(tx.tables.tokens.has(token.id), Conflict::Id)?;
             unless(tx.tables.tokens.rows().any(|other| other.hash == token.hash), Conflict::Id)?;
-            let stored = Token { user: user.id, hash: token.hash, expires_at: token.expires_at };
-            tx.tables.tokens.put(token.id, stored);
+            tx.tables.tokens.put(token.id, Token { hash: token.hash });
             let principal = tx.tables.principal(&user).ok_or_else(|| refused("users_workspace"))?;
             Ok((principal, is_new))
         })
-    }
-
-    async fn find_principal(&self, hash: [u8; 32], now: Timestamp) -> Result<Option<Principal>, Error> {
-        Ok(self.read(|tables| {
-            let token = tables.tokens.rows().find(|token| token.hash == hash)?;
-            if token.expires_at.is_some_and(|end| end <= now) {
-                return None;
-            }
-            tables.principal(tables.users.get(token.user)?)
-        }))
     }
 }
 
@@ -60,9 +50,9 @@ impl Tables {
         })
     }
 
-    /// Whether `epoch` is the agent's newest stream and the agent is not revoked.
+    /// Whether `epoch` is the agent's newest stream and the agent is neither revoked nor locked.
     pub(super) fn holds_stream(&self, agent: AgentId, epoch: SessionEpoch) -> bool {
-        self.agents.get(agent).is_some_and(|agent| agent.epoch == epoch && agent.revoked_at.is_none())
+        self.agents.get(agent).is_some_and(|agent| agent.epoch == epoch && standing::refusal(agent).is_none())
     }
 }
 
@@ -120,7 +110,7 @@ impl Agents for Model {
     async fn attach_agent(&self, attachment: Attachment, now: Timestamp) -> Result<Agent, Error> {
         self.write(|tx| {
             let Attachment { agent, boot, controller, platform, program_version, known_epoch } = attachment;
-            let present = tx.tables.agents.get(agent).filter(|agent| agent.revoked_at.is_none());
+            let present = tx.tables.agents.get(agent).filter(|agent| standing::refusal(agent).is_none());
             let mut agent = present.cloned().ok_or(Error::Stale)?;
             agent.epoch.0 = 1 + agent.epoch.max(known_epoch).0;
             agent.boot = Some(boot);
@@ -197,8 +187,12 @@ fn redeem(tx: &mut Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp) -> R
         return Ok(Redeemed::UnknownToken);
     };
     if let Some(holder) = invitation.agent {
-        let holder = tx.tables.agents.get(holder).filter(|holder| holder.key_hash == agent.key_hash);
-        return Ok(holder.cloned().map_or(Redeemed::OtherKey, |holder| Redeemed::Agent(Box::new(holder))));
+        let known = tx.tables.agents.get(holder).filter(|known| known.key_hash == agent.key_hash);
+        if let Some(known) = known.cloned() {
+            return Ok(Redeemed::Agent(Box::new(known)));
+        }
+        tx.append_event(invitation.workspace, Kind::EnrolmentRefused, subject(holder), json!({}), now)?;
+        return Ok(Redeemed::OtherKey);
     }
     if invitation.expires_at <= now {
         return Ok(Redeemed::UnknownToken);
@@ -221,6 +215,7 @@ fn redeem(tx: &mut Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp) -> R
         last_seen_at: None,
         created_at: now,
         revoked_at: None,
+        standing: Standing::default(),
     };
     tx.tables.agents.put(id, added.clone());
     tx.tables.recounted.put(id, fleet);
@@ -229,6 +224,6 @@ fn redeem(tx: &mut Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp) -> R
     Ok(Redeemed::Agent(Box::new(added)))
 }
 
-fn subject(agent: AgentId) -> Subject {
+pub(super) fn subject(agent: AgentId) -> Subject {
     Subject { agent: Some(agent), ..Subject::default() }
 }
