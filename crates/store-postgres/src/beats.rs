@@ -29,6 +29,7 @@ pub(crate) struct Beat {
 struct Extended {
     job: Uuid,
     run_lease: i64,
+    agent: Uuid,
 }
 
 impl Backend {
@@ -95,7 +96,7 @@ pub(crate) fn extend<'c>(
                UPDATE jobs SET lease_until = until, version = version + 1 FROM held
                WHERE id = held_job
                  AND (run_lease = held_lease AND agent_id = held_agent AND state = 'running') IS TRUE
-               RETURNING id AS "job!: Uuid", run_lease AS "run_lease!""#,
+               RETURNING id AS "job!: Uuid", run_lease AS "run_lease!", held_agent AS "agent!: Uuid""#,
             &beats.iter().map(|beat| beat.job.0).collect::<Vec<_>>(),
             &beats.iter().map(|beat| beat.run_lease.0).collect::<Vec<_>>(),
             &beats.iter().map(|beat| beat.agent.0).collect::<Vec<_>>(),
@@ -103,7 +104,10 @@ pub(crate) fn extend<'c>(
         )
         .fetch_all(conn)
         .await?;
-        let extended: HashSet<(Uuid, i64)> = rows.into_iter().map(|row| (row.job, row.run_lease)).collect();
-        Ok(beats.iter().map(|beat| extended.contains(&(beat.job.0, beat.run_lease.0))).collect())
+        // With the agent: another may have told of the same run at the same moment.
+        let extended: HashSet<(Uuid, i64, Uuid)> =
+            rows.into_iter().map(|row| (row.job, row.run_lease, row.agent)).collect();
+        let is_extended = |beat: &Beat| extended.contains(&(beat.job.0, beat.run_lease.0, beat.agent.0));
+        Ok(beats.iter().map(is_extended).collect())
     })
 }
