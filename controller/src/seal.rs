@@ -200,26 +200,26 @@ mod tests {
     fn what_is_sealed_opens_at_its_place_only() {
         let folder = tempfile::tempdir().expect("a folder");
         let sealer = Sealer::load_or_create(folder.path(), &Ids::seeded(1)).expect("a key");
-        let sealed = sealer.seal(PLACE, b"seed").expect("sealed");
-        assert!(!sealed.content.windows(4).any(|part| part == b"seed"));
+        let kept = sealer.seal(PLACE, b"seed").expect("sealed");
+        assert!(!kept.content.windows(4).any(|part| part == b"seed"));
         // Another controller on the same folder, after a restart.
         let other = Sealer::load_or_create(folder.path(), &Ids::seeded(2)).expect("the same key");
-        assert_eq!(other.open(PLACE, &sealed).expect("opened").as_slice(), b"seed");
+        assert_eq!(other.open(PLACE, &kept).expect("opened").as_slice(), b"seed");
         for moved in [
             Place { table: "webhooks", ..PLACE },
             Place { id: Uuid::from_u128(8), ..PLACE },
             Place { column: "other", ..PLACE },
         ] {
-            assert!(matches!(sealer.open(moved, &sealed), Err(Error::Damaged { .. })));
+            assert!(matches!(sealer.open(moved, &kept), Err(Error::Damaged { .. })));
         }
-        for n in 0..sealed.content.len() {
-            let mut changed = sealed.clone();
+        for n in 0..kept.content.len() {
+            let mut changed = kept.clone();
             changed.content[n] ^= 1;
             assert!(sealer.open(PLACE, &changed).is_err(), "byte {n}");
             changed.content.truncate(n);
             assert!(sealer.open(PLACE, &changed).is_err(), "cut at {n}");
         }
-        let unknown = Sealed { key_version: 2, ..sealed };
+        let unknown = Sealed { key_version: 2, ..kept };
         assert!(matches!(sealer.open(PLACE, &unknown), Err(Error::NoKey(2))));
     }
 

@@ -129,7 +129,6 @@ impl Gather for SlowStore {}
 
 through! { Auth {
     Write add_user_token(user: NewUser, token: NewToken, now: Timestamp) -> (Principal, bool);
-    Read find_principal(hash: [u8; 32], now: Timestamp) -> Option<Principal>;
 } }
 
 through! { Accounts {

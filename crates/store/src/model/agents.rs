@@ -32,21 +32,10 @@ impl Auth for Model {
             };
             unless(tx.tables.tokens.has(token.id), Conflict::Id)?;
             unless(tx.tables.tokens.rows().any(|other| other.hash == token.hash), Conflict::Id)?;
-            let stored = Token { user: user.id, hash: token.hash, expires_at: token.expires_at };
-            tx.tables.tokens.put(token.id, stored);
+            tx.tables.tokens.put(token.id, Token { hash: token.hash });
             let principal = tx.tables.principal(&user).ok_or_else(|| refused("users_workspace"))?;
             Ok((principal, is_new))
         })
-    }
-
-    async fn find_principal(&self, hash: [u8; 32], now: Timestamp) -> Result<Option<Principal>, Error> {
-        Ok(self.read(|tables| {
-            let token = tables.tokens.rows().find(|token| token.hash == hash)?;
-            if token.expires_at.is_some_and(|end| end <= now) {
-                return None;
-            }
-            tables.principal(tables.users.get(token.user)?)
-        }))
     }
 }
 

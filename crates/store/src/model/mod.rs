@@ -99,9 +99,7 @@ struct User {
 
 #[derive(Debug, Clone)]
 struct Token {
-    user: UserId,
     hash: [u8; 32],
-    expires_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
