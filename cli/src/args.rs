@@ -35,8 +35,10 @@ const STYLES: Styles = Styles::styled()
 /// Post listings to marketplaces, and watch it happen.
 #[derive(Debug, Parser)]
 #[command(name = "tradepost", version = build::VERSION, styles = STYLES, max_term_width = 110)]
-#[command(after_help = "Begin with `tradepost login`; then `tradepost status` shows where things stand.\n\
-                        `tradepost help COMMAND` explains a command, `tradepost help exit-codes` the exit codes.")]
+#[command(
+    after_help = "Begin with `tradepost login --email ADDRESS` (`tradepost register` if you are new); then `tradepost status` shows where things stand.\n\
+                        `tradepost help COMMAND` explains a command, `tradepost help exit-codes` the exit codes."
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,

@@ -104,6 +104,9 @@ impl Vault {
         {
             return Ok(secret);
         }
+        if !self.path("token").exists() {
+            return Err(self.missing(&format!("you are logged out of the context {:?}", self.name)));
+        }
         crate::config::read_token(&self.path("token")).map(Secret::Token).map_err(|error| self.again(error))
     }
 

@@ -16,7 +16,6 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use ipnet::IpNet;
 use tokio::time::Instant;
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tracing::Instrument;
@@ -27,6 +26,7 @@ use tradepost_runtime::telemetry;
 use tradepost_store::audit::{self, Author, Scope};
 use tradepost_store::{Bearer, Credential, Principal, Role};
 
+use super::connection::Origin;
 use super::methods::{self, Access, Rule};
 use super::{peer, status, watch};
 use crate::identity::{agent_of, key_hash_of};
@@ -206,7 +206,7 @@ impl From<Error> for Refused {
 impl Shown {
     fn of(request: &Request, trusted: &[IpNet]) -> Self {
         let certificates =
-            request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
+            request.extensions().get::<Origin>().and_then(|origin| origin.certificates.as_ref());
         Self {
             token: bearer(request),
             workspace: request

@@ -12,6 +12,7 @@ mod agent_identity;
 mod audit;
 mod auth;
 mod chunks;
+pub mod connection;
 mod enrolment;
 mod event;
 mod evidence;

@@ -51,7 +51,7 @@ impl People {
     pub async fn confirm_factor(&self, bearer: &Bearer, code: &str) -> Result<Vec<String>> {
         session_of(bearer)?;
         let nothing = || {
-            let message = "there is nothing to confirm; begin with `tradepost second-factor set-up`";
+            let message = "there is no second factor to confirm; begin to set one up first";
             Error::new(Reason::SecondFactorAbsent, message)
         };
         let factor = self.store.find_factor(bearer.user).await?.ok_or_else(nothing)?;
@@ -183,10 +183,7 @@ fn wrong_code() -> Error {
 }
 
 fn absent() -> Error {
-    Error::new(
-        Reason::SecondFactorAbsent,
-        "you have no second factor; set one up with `tradepost second-factor set-up`",
-    )
+    Error::new(Reason::SecondFactorAbsent, "you have no second factor")
 }
 
 impl std::fmt::Debug for Seed {

@@ -38,7 +38,7 @@ impl People {
         match self.store.accept_invitation(hash, guest, self.now()).await {
             Err(StoreError::Stale) => Err(super::workspace::invitation_void()),
             Err(StoreError::Conflict(Conflict::UserEmail)) => {
-                let message = "there is an account with this address: sign in, then accept with `tradepost workspaces join`";
+                let message = "there is an account with this address: sign in, then accept the invitation";
                 Err(Error::new(Reason::UserEmailTaken, message))
             }
             accepted => Ok(accepted.map(|()| Membership {

@@ -264,7 +264,7 @@ pub(super) fn session_of(bearer: &Bearer) -> Result<SessionId> {
     match bearer.credential {
         Credential::Session { id, .. } => Ok(id),
         Credential::Token { .. } => {
-            let message = "an API token cannot do this; sign in with `tradepost login --email`";
+            let message = "an API token cannot do this; sign in with your password";
             Err(Error::new(Reason::SessionNeeded, message))
         }
     }

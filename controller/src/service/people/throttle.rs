@@ -103,11 +103,7 @@ impl Waiting {
 
 fn too_many(until: Timestamp, now: Timestamp) -> Error {
     let wait = Duration::from_secs(until.since(now).as_secs() + 1);
-    Error::new(
-        Reason::TooManyTries,
-        format!("too many tries; wait {} and try again", humantime::format_duration(wait)),
-    )
-    .retry_after(wait)
+    Error::new(Reason::TooManyTries, "too many tries in a short time").retry_after(wait)
 }
 
 /// The network of an address, as throttles count it: an IPv4 address, or the /64 that one IPv6 customer has.

@@ -88,10 +88,7 @@ impl People {
     /// Changes what a member may do.
     pub async fn set_member_role(&self, caller: &Principal, user: UserId, role: Role) -> Result<Member> {
         if role == Role::Operator {
-            return Err(Error::field(
-                "role",
-                "is none of a workspace; operators are made with `tradepost users operator`",
-            ));
+            return Err(Error::field("role", "is none of a workspace; use viewer, editor or owner"));
         }
         audit::about(Target::User, user.0);
         audit::detail(Detail::Role, role.name());
