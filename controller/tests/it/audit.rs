@@ -16,6 +16,7 @@ use tradepost_runtime::tls;
 use tradepost_testkit::{TestDatabase, photos, wait};
 use v1::account_service_client::AccountServiceClient;
 use v1::agent_service_client::AgentServiceClient;
+use v1::audit_service_client::AuditServiceClient;
 use v1::auth_service_client::AuthServiceClient;
 use v1::enrolment_service_client::EnrolmentServiceClient;
 use v1::job_service_client::JobServiceClient;
@@ -426,16 +427,22 @@ async fn catalogue(ledger: &mut Ledger, user: &User) -> Result<Vec<String>> {
     Ok(listings.into_iter().map(|listing| listing.id).collect())
 }
 
-/// Takes the next dispatch, and fails it for good.
-async fn fails(user: &User, stream: &mut Stream) -> Result<()> {
-    let dispatch = stream.dispatch().await?;
+/// Takes the next dispatch, and fails it for good. The one after it may come before it is told to be stored.
+async fn fails(user: &User, stream: &mut Stream, early: &mut Option<v1::Dispatch>) -> Result<()> {
+    let dispatch = match early.take() {
+        Some(dispatch) => dispatch,
+        None => stream.dispatch().await?,
+    };
     let run = run(&dispatch);
     stream.acknowledge(&run).await?;
     stream.end(&run, failed("listing_rejected")).await?;
     user.job_reaches(&run.job_id, v1::JobState::Failed).await?;
-    match stream.next().await? {
-        v1::open_response::Frame::RunEndedStored(_) => Ok(()),
-        other => anyhow::bail!("expected RunEndedStored, got {other:?}"),
+    loop {
+        match stream.next().await? {
+            v1::open_response::Frame::RunEndedStored(_) => return Ok(()),
+            v1::open_response::Frame::Dispatch(dispatch) => *early = Some(*dispatch),
+            other => anyhow::bail!("expected RunEndedStored, got {other:?}"),
+        }
     }
 }
 
@@ -476,11 +483,12 @@ async fn postings(
     ledger.tells_nothing(ask!(user, PostingServiceClient.batch_create_postings(batch))).await?;
 
     let mut stream = agent.attach(system, &[]).await?;
-    fails(user, &mut stream).await?;
-    fails(user, &mut stream).await?;
+    let mut early = None;
+    fails(user, &mut stream, &mut early).await?;
+    fails(user, &mut stream, &mut early).await?;
     let message = v1::RetryJobRequest { id: made[0].job_id.clone() };
     ledger.tells("JobService/RetryJob", ask!(user, JobServiceClient.retry_job(message))).await?;
-    fails(user, &mut stream).await?;
+    fails(user, &mut stream, &mut early).await?;
     let message = v1::DiscardJobRequest { id: made[0].job_id.clone() };
     ledger.tells("JobService/DiscardJob", ask!(user, JobServiceClient.discard_job(message.clone()))).await?;
     ledger.tells_nothing(ask!(user, JobServiceClient.discard_job(message))).await?;
@@ -491,13 +499,16 @@ async fn postings(
     ledger
         .tells("JobService/TreatDeadLetters", ask!(user, JobServiceClient.treat_dead_letters(message)))
         .await?;
-    fails(user, &mut stream).await?;
+    fails(user, &mut stream, &mut early).await?;
     let message = v1::RetryPostingRequest { id: made[1].id.clone() };
     ledger
         .tells("PostingService/RetryPosting", ask!(user, PostingServiceClient.retry_posting(message)))
         .await?;
 
-    let dispatch = stream.dispatch().await?;
+    let dispatch = match early {
+        Some(dispatch) => dispatch,
+        None => stream.dispatch().await?,
+    };
     stream.acknowledge(&run(&dispatch)).await?;
     user.job_reaches(&run(&dispatch).job_id, v1::JobState::Running).await?;
     ledger.tells_nothing(stream.prepared(&dispatch)).await?;
@@ -587,7 +598,6 @@ async fn a_call_is_known_by_its_clients_id_and_owners_see_their_own_log_alone() 
     assert_eq!(answer.metadata().get("tradepost-call").context("it")?.to_str()?, call.to_string());
     let log = log_of(&system).await?;
     settled(&log).await?;
-    use v1::audit_service_client::AuditServiceClient;
     let list = |who: &Person, method: &str| {
         let filter = Some(v1::AuditFilter { method: method.into(), ..Default::default() });
         ask!(

@@ -174,7 +174,9 @@ impl Audit for Backend {
             let row = sqlx::query_as!(
                 WaitingRow,
                 r#"SELECT count(*) AS "count!: i64", min(at) AS "oldest?: Time" FROM audit_waiting
-                   WHERE (chain_id = $1 OR $1 IS NULL)"#,
+                   WHERE id > $1 AND (chain_id = $2 OR $2 IS NULL)"#,
+                // All of them, along their key from its beginning.
+                Uuid::nil(),
                 chain.map(Chain::key),
             )
             .fetch_one(&mut *conn)
@@ -199,7 +201,8 @@ impl Audit for Backend {
                     sqlx::query_as!(
                         HeadRow,
                         r#"SELECT chain_id AS "chain_id!: Uuid", count AS "count!", hash AS "hash!" FROM audit_heads
-                           ORDER BY chain_id LIMIT $1"#,
+                           WHERE chain_id >= $1 ORDER BY chain_id LIMIT $2"#,
+                        Chain::SYSTEM.key(),
                         limit,
                     )
                     .fetch_all(&mut *conn)
@@ -330,7 +333,9 @@ async fn seal(mut tx: Tx<'_>, limit: u32) -> Result<u64, Fault> {
     if !entries::hold_chains(tx.conn).await? {
         return Ok(0);
     }
-    let waiting = waiting!("ORDER BY id LIMIT $1", i64::from(limit)).fetch_all(&mut *tx.conn).await?;
+    let waiting = waiting!("WHERE id > $1 ORDER BY id LIMIT $2", Uuid::nil(), i64::from(limit))
+        .fetch_all(&mut *tx.conn)
+        .await?;
     let mut heads: BTreeMap<Chain, (Head, Head)> = BTreeMap::new();
     let (mut buffer, mut links) = (Vec::new(), Vec::with_capacity(waiting.len()));
     for row in waiting {

@@ -51,6 +51,7 @@ async fn the_planner_itself_reads_no_table_that_grows() -> Result<()> {
         "api_tokens",
         "invitations",
         "session_tokens",
+        "audit_links",
     ];
     // Some indexes are of small tables, or of rows that there are few of: the planner may do without.
     no_scans(conn, &[], |line| {
@@ -100,6 +101,9 @@ const FILL: &str = "
         now() - i * interval '1 s', now(), now() + interval '12 h', NULL FROM generate_series(0, 19999) i;
     INSERT INTO session_tokens SELECT sha256(('k' || i)::bytea), md5('s' || i % 20000)::uuid, 'access', 1, now()
         FROM generate_series(0, 39999) i;
+    INSERT INTO audit_links SELECT md5('w' || i % 3)::uuid, i, sha256(('h' || i)::bytea), md5('x' || i)::uuid, now(), 'user',
+        md5('u' || i % 50)::uuid, 'session', NULL, '', 'm', 'posting', md5('p' || i)::uuid, 'done', '', md5('c' || i)::uuid,
+        md5('o')::uuid, '{}' FROM generate_series(1, 60000) i;
     INSERT INTO throttles SELECT 'login:net:' || i, 1, i, i FROM generate_series(0, 19999) i;
 ";
 
