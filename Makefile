@@ -38,9 +38,10 @@ fuzz: ## the tests that give hostile input to every decoder, for longer: ROUNDS=
 check-windows: ## type-checks agent and CLI for Windows
 	@deploy/check-windows.sh
 
-bench-stampede: ## restarts a controller under 1,000 agents that come back and renew; AGENTS=n JOBS=n; PROFILE=release for optimised builds
+bench-stampede: ## restarts a controller under 1,000 agents that come back and renew, on both databases; AGENTS=n JOBS=n; PROFILE=release for optimised builds
 	@cargo build --workspace --bins --benches --profile $(PROFILE)
-	@cargo bench --workspace --bench stampede --profile $(PROFILE)
+	@echo "== SQLite, synchronous=FULL" && cargo bench --workspace --bench stampede --profile $(PROFILE)
+	@echo "== PostgreSQL, fsync on" && DATABASE=postgres cargo bench --workspace --bench stampede --profile $(PROFILE)
 
 bench-flow: ## measures a posting through the whole system against a plain hand-written script; PROFILE=release for optimised builds
 	@deploy/bootstrap.sh

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures::TryStreamExt;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -21,12 +22,13 @@ use tradepost_runtime::clock::{SharedClock, SystemClock};
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::{Drained, Tasks};
 use tradepost_runtime::telemetry::{self, Metrics};
-use tradepost_runtime::tls::{ListenerOptions, ReloadingServerConfig, TlsListener};
+use tradepost_runtime::tls::{Incoming, ListenerOptions, Plaintext, ReloadingServerConfig, TlsListener};
 use tradepost_store::Database;
 
 use crate::background::{self, Grace};
 use crate::certificates::{self, Listening};
 use crate::config::{self, Config};
+use crate::grpc::connection::Connection;
 use crate::grpc::layers::{Gate, Side};
 use crate::grpc::{self, Addresses, Api};
 use crate::identity::{self, Identity};
@@ -75,6 +77,9 @@ pub enum Error {
          the usual schedule"
     )]
     Looks,
+    /// Keys of the configuration do not go together.
+    #[error("{0}")]
+    Configuration(String),
     /// A listener's certificate cannot be used.
     #[error(transparent)]
     Certificates(#[from] certificates::Error),
@@ -273,6 +278,7 @@ fn embedded(config: &Config, instead: &str) -> Result<(), Error> {
 impl App {
     /// Opens and binds everything; nothing is served yet.
     pub async fn build(config: Config, surroundings: Surroundings) -> Result<Self, Error> {
+        config.problem().map_or(Ok(()), |problem| Err(Error::Configuration(problem)))?;
         let Opened { core, database, disciplined } = open(&config, &surroundings, Opener::Controller).await?;
         // Sockets first: a controller that cannot listen leaves no authority behind.
         let (api, agents) = (bound(Side::Api, &config).await?, bound(Side::Agents, &config).await?);
@@ -383,8 +389,15 @@ impl App {
         self.tasks.spawn("memory", self.memory.follow(self.core.clone(), self.tasks.shutdown_token()));
         let keeping = self.certificates.keep(self.listening, self.sessions.clone(), self.tasks.clone());
         self.tasks.spawn("certificates", keeping);
-        serve(&self.tasks, &self.core.ids, "api-server", router, self.api.tls);
-        serve(&self.tasks, &self.core.ids, "agents-server", agents, self.agents.tls);
+        let plaintext = if self.config.api.plaintext { Plaintext::Served } else { Plaintext::Refused };
+        if plaintext == Plaintext::Served {
+            let proxies = self.config.api.trusted_proxies.len();
+            tracing::warn!(address = %self.api.address, trusted_proxies = proxies, "the api listener also serves without TLS");
+        }
+        let incoming = self.api.tls.accept_with(plaintext, &self.tasks);
+        serve(&self.tasks, &self.core.ids, "api-server", router, incoming);
+        let incoming = self.agents.tls.accept_with(Plaintext::Refused, &self.tasks);
+        serve(&self.tasks, &self.core.ids, "agents-server", agents, incoming);
         end.await;
         tracing::info!("draining");
         report(&health, tonic_health::ServingStatus::NotServing).await;
@@ -454,7 +467,7 @@ async fn report(health: &HealthReporter, status: tonic_health::ServingStatus) {
     }
 }
 
-fn serve(tasks: &Tasks, ids: &Ids, name: &'static str, router: Router, listener: TlsListener) {
+fn serve(tasks: &Tasks, ids: &Ids, name: &'static str, router: Router, incoming: Incoming) {
     let server = Server::builder()
         .accept_http1(true)
         .http2_keepalive_interval(Some(PING))
@@ -464,7 +477,7 @@ fn serve(tasks: &Tasks, ids: &Ids, name: &'static str, router: Router, listener:
         .max_connection_age(CONNECTION_AGE.mul_f64(0.9 + 0.2 * ids.unit()))
         .max_connection_age_grace(CONNECTION_GRACE)
         .add_routes(Routes::from(router));
-    let incoming = listener.accept(tasks);
+    let incoming = incoming.map_ok(Connection);
     let shutdown = tasks.shutdown_token().cancelled_owned();
     tasks.spawn(name, async move {
         if let Err(error) = server.serve_with_incoming_shutdown(incoming, shutdown).await {

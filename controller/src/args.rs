@@ -28,6 +28,9 @@ pub struct Args {
     /// Address for agents [default: 127.0.0.1:7444]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub agents_listen: Option<SocketAddr>,
+    /// Also serve people and tools without TLS, for a reverse proxy on this machine; on loopback alone
+    #[arg(long, global = true)]
+    pub api_plaintext: bool,
     /// Address for metrics; empty for none [default: 127.0.0.1:7445]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub metrics_listen: Option<String>,

@@ -78,6 +78,8 @@ pub struct Api {
     pub certificate_file: Option<PathBuf>,
     /// Its key, PEM, without a passphrase.
     pub key_file: Option<PathBuf>,
+    /// Also serve connections without TLS, for a reverse proxy on this machine that ends it. On loopback alone.
+    pub plaintext: bool,
 }
 
 /// Users.
@@ -184,6 +186,7 @@ impl Default for Api {
             trusted_proxies: Vec::new(),
             certificate_file: None,
             key_file: None,
+            plaintext: false,
         }
     }
 }
@@ -251,9 +254,22 @@ impl Config {
             .flag("--identity-dir", "identity_dir", path(&args.identity_dir))
             .flag("--api-listen", "api.listen", args.api_listen)
             .flag("--agents-listen", "agents.listen", args.agents_listen)
+            .flag("--api-plaintext", "api.plaintext", args.api_plaintext.then_some(true))
             .flag("--metrics-listen", "metrics.listen", args.metrics_listen.as_ref())
             .flag("--log", "log.filter", args.log.as_ref())
             .load()
+    }
+
+    /// What else is wrong, that no single key shows: one line with the mend.
+    pub fn problem(&self) -> Option<String> {
+        let open = self.api.plaintext && !self.api.listen.ip().to_canonical().is_loopback();
+        open.then(|| {
+            format!(
+                "api.plaintext (--api-plaintext) serves without TLS, and so on this machine alone; {} can be reached from \
+                 elsewhere: set api.listen to 127.0.0.1 or [::1], or leave api.plaintext out",
+                self.api.listen
+            )
+        })
     }
 
     /// The database's address.
@@ -378,6 +394,7 @@ mod tests {
         assert_eq!((loaded.api.listen, loaded.agents.listen), (default.api.listen, default.agents.listen));
         assert_eq!(loaded.metrics.listen, default.metrics.listen);
         assert_eq!(loaded.api.trusted_proxies, default.api.trusted_proxies);
+        assert_eq!((loaded.api.plaintext, loaded.problem()), (default.api.plaintext, None));
         assert_eq!(
             (loaded.users.operators_need_second_factor, loaded.users.calls_per_minute),
             (default.users.operators_need_second_factor, default.users.calls_per_minute)
@@ -385,6 +402,24 @@ mod tests {
         assert_eq!(loaded.reconcile.schedule(), Some(reconcile::Schedule::default()));
         assert_eq!(loaded.retention, default.retention);
         assert_eq!((loaded.drain, loaded.log.filter), (default.drain, default.log.filter));
+    }
+
+    #[test]
+    fn plaintext_is_for_loopback_alone() {
+        let problem = |listen: &str, plaintext| {
+            let mut config = Config::default();
+            config.api.listen = listen.parse().expect("an address");
+            config.api.plaintext = plaintext;
+            config.problem()
+        };
+        for loopback in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(problem(loopback, true), None, "{loopback}");
+        }
+        for open in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "10.0.0.1:1", "[fe80::1]:1", "[::ffff:10.0.0.1]:1"]
+        {
+            assert_eq!(problem(open, false), None, "{open}");
+            assert!(problem(open, true).is_some_and(|it| it.contains("on this machine alone")), "{open}");
+        }
     }
 
     #[test]

@@ -36,6 +36,9 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    if let Some(problem) = config.problem() {
+        return complain(problem);
+    }
     if let Some(Command::Config(ConfigCommand::Check)) = args.command {
         return say("the configuration is right");
     }

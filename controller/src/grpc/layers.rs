@@ -13,13 +13,13 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use ipnet::IpNet;
 use tokio::time::Instant;
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::{Code, Status};
 use tracing::Instrument;
 use tradepost_domain::id::AgentId;
 use tradepost_runtime::telemetry;
 use tradepost_store::{Bearer, Principal};
 
+use super::connection::Origin;
 use super::methods::{self, Access, Rule};
 use super::{peer, status, watch};
 use crate::identity::{agent_of, key_hash_of};
@@ -134,7 +134,7 @@ enum Caller {
 impl Shown {
     fn of(request: &Request, trusted: &[IpNet]) -> Self {
         let certificates =
-            request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
+            request.extensions().get::<Origin>().and_then(|origin| origin.certificates.as_ref());
         Self {
             token: bearer(request),
             workspace: request

@@ -11,6 +11,7 @@ mod agent;
 mod agent_identity;
 mod auth;
 mod chunks;
+pub mod connection;
 mod enrolment;
 mod event;
 mod evidence;

@@ -6,10 +6,12 @@
 
 mod backend;
 mod backup;
+mod claims;
 mod dialect;
 mod error;
 mod gather;
 mod open;
+mod pacing;
 #[path = "../../store/shared/mod.rs"]
 mod shared;
 mod time;

@@ -32,7 +32,7 @@ mod invitations;
 pub(crate) mod listings;
 mod looks;
 mod members;
-mod pacing;
+pub(crate) mod pacing;
 mod page;
 pub(crate) mod photos;
 mod retention;

@@ -95,6 +95,7 @@ macro_rules! conformance_suite {
             claims::an_uncertain_account_takes_no_other_publication,
             claims::concurrent_claimers_never_claim_twice,
             claims::heartbeats_extend_current_runs_only,
+            claims::beats_at_once_do_not_mix,
             claims::sweeps_find_what_is_due,
             gather::grounds_are_what_single_reads_give,
             gather::runs_come_with_all_that_is_decided_on,

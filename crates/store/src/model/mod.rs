@@ -316,6 +316,11 @@ impl<'t> View<'t> {
         self.0.accounts.rows()
     }
 
+    /// Every event.
+    pub fn events(self) -> impl Iterator<Item = &'t Event> {
+        self.0.events.rows()
+    }
+
     /// One job.
     pub fn job(self, id: JobId) -> Option<&'t Job> {
         self.0.jobs.get(id)
