@@ -1,5 +1,5 @@
 # Everything a newcomer needs is `make demo` and `make test`. The work is done by cargo, npm and the scripts in deploy/.
-.PHONY: help demo test lint sim model sqlx check-windows bench-flow bench-queue bench-scale bench-stampede chaos orphans attacks security fuzz
+.PHONY: help demo test lint sim model sqlx check-windows bench-flow bench-queue bench-scale bench-stampede bench-audit chaos orphans attacks security fuzz
 .DEFAULT_GOAL := help
 PROFILE ?= dev
 SEEDS ?= 1000
@@ -63,6 +63,9 @@ orphans: ## kills a working agent again and again and looks for what is left of 
 	@deploy/bootstrap.sh
 	@cargo build --workspace --bins --benches --profile $(PROFILE)
 	@cargo bench --workspace --bench orphans --profile $(PROFILE) -- --loops "$(LOOPS)" --seed "$(SEED)"
+
+bench-audit: ## measures how fast the audit log is verified, in memory, from both databases, and over gRPC; PROFILE=measured for figures
+	@cargo bench --workspace --bench audit --profile $(PROFILE)
 
 attacks: ## credential stuffing, replayed codes and refresh tokens at full strength; PROFILE=release for optimised builds
 	@cargo bench --workspace --bench attacks --profile $(PROFILE)

@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod agents;
+pub(crate) mod audit;
 pub(crate) mod jobs;
 pub(crate) mod listings;
 pub(crate) mod pacing;
@@ -19,6 +20,7 @@ use tradepost_runtime::build;
 
 use self::accounts::AccountsCommand;
 use self::agents::AgentsCommand;
+use self::audit::AuditCommand;
 use self::jobs::{EventsCommand, JobsCommand};
 use self::listings::{ListingsCommand, PhotosCommand};
 use self::postings::PostingsCommand;
@@ -202,6 +204,9 @@ pub(crate) enum Command {
     /// Events: what happens, in order
     #[command(subcommand, visible_alias = "event")]
     Events(EventsCommand),
+    /// The audit log: who changed what, from where, and whether nobody changed the log
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print the completion script of a shell
     ///
     /// For example: tradepost completions bash > ~/.local/share/bash-completion/completions/tradepost

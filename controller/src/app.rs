@@ -20,6 +20,7 @@ use tradepost_domain::id::ControllerId;
 use tradepost_runtime::clock::disciplined::DisciplinedClock;
 use tradepost_runtime::clock::{SharedClock, SystemClock};
 use tradepost_runtime::ids::Ids;
+use tradepost_runtime::signature::{self, Signer};
 use tradepost_runtime::tasks::{Drained, Tasks};
 use tradepost_runtime::telemetry::{self, Metrics};
 use tradepost_runtime::tls::{Incoming, ListenerOptions, Plaintext, ReloadingServerConfig, TlsListener};
@@ -27,6 +28,7 @@ use tradepost_store::Database;
 
 use crate::background::{self, Grace};
 use crate::certificates::{self, Listening};
+use crate::checkpoints::Checkpoints;
 use crate::config::{self, Config};
 use crate::grpc::connection::Connection;
 use crate::grpc::layers::{Gate, Side};
@@ -35,7 +37,7 @@ use crate::identity::{self, Identity};
 use crate::memory::Memory;
 use crate::seal::{self, Sealer};
 use crate::service::recent::Recent;
-use crate::service::{Core, People};
+use crate::service::{AuditLog, Core, People};
 use crate::session::Sessions;
 use crate::{metric, timekeeping, web};
 
@@ -53,6 +55,8 @@ const HEADERS_MAX: u32 = 16 * 1024;
 /// Connections to PostgreSQL; readers of SQLite.
 const PG_CONNECTIONS: u32 = 16;
 const SQLITE_READERS: u32 = 4;
+/// The file in the identity folder of the key that signs checkpoints.
+pub const AUDIT_KEY: &str = "audit.key";
 
 /// Why the controller cannot start or end well. Each is one line with the mend.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +102,9 @@ pub enum Error {
     /// The keys of sealed secrets cannot be used.
     #[error(transparent)]
     Sealer(#[from] seal::Error),
+    /// The key of checkpoints, or their file, cannot be used.
+    #[error("audit log: {0}")]
+    Signer(#[from] signature::Error),
     /// Metrics cannot be recorded.
     #[error("metrics: {0}")]
     Metrics(String),
@@ -137,6 +144,7 @@ pub enum Authority {
 pub struct App {
     core: Core,
     people: People,
+    log: AuditLog,
     sessions: Sessions,
     identity: Arc<Identity>,
     tasks: Tasks,
@@ -193,6 +201,20 @@ pub async fn open_people(
     let Opened { core, database, .. } = open(config, surroundings, opener).await?;
     let sealer = Sealer::load(&config.identity_folder(), &core.ids)?;
     Ok(People::new(core, database, sealer, config.policy()))
+}
+
+/// The same, with the use cases of the audit log. A key is made where there is none yet.
+pub async fn open_audit_log(
+    config: &Config,
+    surroundings: &Surroundings,
+    opener: Opener,
+) -> Result<AuditLog, Error> {
+    let folder = config.identity_folder();
+    identity::files::create_private(&folder)
+        .map_err(|source| Error::DataDir { path: folder.clone(), source })?;
+    let signer = Signer::load_or_create(&folder.join(AUDIT_KEY))?;
+    let Opened { core, database, .. } = open(config, surroundings, opener).await?;
+    Ok(AuditLog::new(core, database, signer))
 }
 
 /// An open database, with the clock that must be kept at its own.
@@ -293,7 +315,9 @@ impl App {
             tracing::info!(folder = %folder.display(), "a certificate authority was made");
         }
         let sealer = Sealer::load_or_create(&folder, &core.ids)?;
-        let people = People::new(core.clone(), database, sealer, config.policy());
+        let people = People::new(core.clone(), Arc::clone(&database), sealer, config.policy());
+        let signer = Signer::load_or_create(&folder.join(AUDIT_KEY))?;
+        let log = AuditLog::new(core.clone(), database, signer);
         let memory = Memory::new(&folder);
         memory.check(&core).await?;
         let identity = Arc::new(identity.with_max_offline(config.agents.max_offline));
@@ -311,6 +335,7 @@ impl App {
             sessions: Sessions::new(core.clock.clone()),
             core,
             people,
+            log,
             identity,
             tasks,
             config,
@@ -356,6 +381,11 @@ impl App {
         &self.core
     }
 
+    /// Use cases of the audit log, for tests and tools beside the services.
+    pub fn audit_log(&self) -> &AuditLog {
+        &self.log
+    }
+
     /// Use cases of users, for tests and tools beside the services.
     pub fn people(&self) -> &People {
         &self.people
@@ -366,13 +396,16 @@ impl App {
         let api = Api {
             core: self.core.clone(),
             people: self.people.clone(),
+            log: self.log.clone(),
             sessions: self.sessions.clone(),
             identity: Arc::clone(&self.identity),
             tasks: self.tasks.clone(),
             addresses: self.addresses,
         };
-        let gate =
-            |side| Gate::new(self.core.clone(), self.people.clone(), &self.config.api.trusted_proxies, side);
+        let gate = |side| {
+            let (core, people, log) = (self.core.clone(), self.people.clone(), self.log.clone());
+            Gate::new(core, people, log, &self.config.api.trusted_proxies, side)
+        };
         let (router, health) = grpc::api_router(&api, gate(Side::Api))
             .map_err(|status| Error::Services(status.message().to_owned()))?;
         let health_of_certificates = self.certificates.health();
@@ -383,6 +416,14 @@ impl App {
         let agents = grpc::agents_router(&api, gate(Side::Agents));
         let kept = self.config.retention;
         background::start(&self.core, &self.people, &self.sessions, &self.tasks, self.grace, kept);
+        let checkpoints = Checkpoints::new(
+            self.log.clone(),
+            self.core.clone(),
+            self.config.audit.clone(),
+            self.config.checkpoints_file(),
+        );
+        let checkpoints = Arc::new(checkpoints);
+        background::keep_audit_log(&self.core, &self.tasks, &checkpoints);
         if let Some(clock) = self.disciplined {
             background::keep_time(&self.core, &self.tasks, clock);
         }
@@ -404,6 +445,9 @@ impl App {
         let ids = self.core.ids.clone();
         self.sessions.drain(|| Duration::from_secs(2).mul_f64(ids.unit()));
         let drained = self.tasks.drain(self.config.drain).await;
+        if let Err(error) = checkpoints.finish().await {
+            tracing::warn!(%error, "no last checkpoint of the audit log could be taken; entries that wait are sealed at the next start");
+        }
         self.core.store.close().await;
         Ok(drained)
     }

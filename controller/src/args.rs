@@ -74,6 +74,23 @@ pub enum Command {
     /// The lives of the database.
     #[command(subcommand)]
     FleetEpoch(FleetEpochCommand),
+    /// The audit log, read from the database.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+/// The audit log.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AuditCommand {
+    /// Check all chains: nothing edited, removed, moved or cut off. Ends with 1 when something is wrong.
+    Verify {
+        /// Checkpoints to check against; may be repeated [default: the configured file, if it is there]
+        #[arg(long, value_name = "FILE")]
+        checkpoints: Vec<PathBuf>,
+        /// The file with the public key that signed them [default: audit.pub in the identity folder]
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
+    },
 }
 
 /// The lives of the database.

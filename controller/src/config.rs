@@ -1,5 +1,6 @@
 //! The controller's configuration. The comment of each key is its reference.
 
+mod audit;
 mod retention;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use tradepost_runtime::telemetry::{self, LogFormat};
 use crate::args::Args;
 use crate::service::people::Policy;
 
+pub use self::audit::Audit;
 pub use self::retention::{Keep, Retention};
 
 /// A thousand agents are back within five seconds of a restart, at a third of one core.
@@ -48,6 +50,8 @@ pub struct Config {
     pub traces: Traces,
     /// How long things are kept.
     pub retention: Retention,
+    /// The audit log.
+    pub audit: Audit,
     /// How long a shutdown may take before what is left is cut off.
     #[serde(with = "config::duration")]
     pub drain: Duration,
@@ -172,6 +176,7 @@ impl Default for Config {
             log: Log::default(),
             traces: Traces::default(),
             retention: Retention::default(),
+            audit: Audit::default(),
             drain: Duration::from_secs(10),
         }
     }
@@ -316,6 +321,12 @@ impl Config {
         self.identity_dir.clone().unwrap_or_else(|| self.data_dir.join("identity"))
     }
 
+    /// The file of the audit log's checkpoints.
+    pub fn checkpoints_file(&self) -> PathBuf {
+        let configured = self.audit.checkpoints_file.clone();
+        configured.unwrap_or_else(|| self.data_dir.join("audit-checkpoints.jsonl"))
+    }
+
     /// What use cases of users go by.
     pub fn policy(&self) -> Policy {
         let Users { operators_need_second_factor, calls_per_minute } = self.users;
@@ -401,6 +412,7 @@ mod tests {
         );
         assert_eq!(loaded.reconcile.schedule(), Some(reconcile::Schedule::default()));
         assert_eq!(loaded.retention, default.retention);
+        assert_eq!(loaded.audit, default.audit);
         assert_eq!((loaded.drain, loaded.log.filter), (default.drain, default.log.filter));
     }
 

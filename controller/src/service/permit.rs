@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tradepost_domain::audit::{Detail, Target};
 use tradepost_domain::id::{AgentId, ContentHash, IntentId, PermitId, SessionEpoch};
 use tradepost_domain::posting::{Publication, Receipt};
 use tradepost_domain::publish::{self, Intent};
-use tradepost_store::EpochGuard;
+use tradepost_store::{EpochGuard, audit};
 
 use super::core::Core;
 use super::error::{Error, Reason, Result};
@@ -67,6 +68,16 @@ pub enum Settlement {
     Uncertain(String),
 }
 
+impl Settlement {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Confirmed(_) => "confirmed",
+            Self::NotClicked(_) => "not_clicked",
+            Self::Uncertain(_) => "uncertain",
+        }
+    }
+}
+
 /// Most own listings in a baseline.
 const BASELINE_MAX: usize = 20_000;
 
@@ -97,6 +108,7 @@ impl Core {
         let (intent, guess) = self.intent_of(agent, wanted.run, wanted.intent).await?;
         let guard = Some(EpochGuard { agent, epoch: wanted.epoch });
         let fresh = PermitId(self.id());
+        audit::about(Target::Posting, intent.posting.0);
         let publication = self
             .decide_from(guess, intent.workspace, intent.posting, |publication, _| {
                 present(publication, agent, wanted.run, wanted.intent)?;
@@ -118,7 +130,7 @@ impl Core {
             && error.reason == Reason::Paced
         {
             // The claim believed that it may begin: what it reads is mended, so that no form is filled in vain again.
-            self.roll_window(intent.workspace, intent.account).await?;
+            audit::aside(self.roll_window(intent.workspace, intent.account)).await?;
         }
         let publication = publication?;
         let permit = publication
@@ -183,6 +195,8 @@ impl Core {
         permit: PermitId,
         settlement: &Settlement,
     ) -> Result<()> {
+        audit::about(Target::Posting, intent.posting.0);
+        audit::detail(Detail::To, settlement.name());
         self.decide_from(guess, intent.workspace, intent.posting, |publication, now| {
             if publication.intent.id != intent.id {
                 tracing::warn!(intent = %intent.id, ?settlement, "a settlement of an older intent changes nothing");

@@ -6,6 +6,7 @@
 //! - [`backoff`]: capped exponential delays with full jitter.
 //! - [`config`]: defaults, TOML file, environment and flags, merged into one checked value.
 //! - [`telemetry`]: logs, traces, metrics, and the trace context that travels between processes.
+//! - [`signature`]: Ed25519 keys in files.
 //! - [`tls`]: certificates, server configurations that can be exchanged while running, the accept loop, pinned clients.
 //! - [`build`]: which build this is.
 //!
@@ -16,6 +17,7 @@ pub mod build;
 pub mod clock;
 pub mod config;
 pub mod ids;
+pub mod signature;
 pub mod tasks;
 pub mod telemetry;
 pub mod tls;

@@ -15,6 +15,7 @@ use tradepost_domain::job::Job;
 use tradepost_domain::pacing::Pacing;
 use tradepost_domain::time::Timestamp;
 use tradepost_runtime::tasks::Tasks;
+use tradepost_store::audit;
 use tradepost_store::{Asked, Change, Claim, Error, FoundRun, Hint, RunSteps, Store, Supplies, WakeHints};
 
 use crate::beats::Beat;
@@ -23,7 +24,7 @@ use crate::error::translate;
 use crate::gather::{Found, Wanted};
 use crate::group::{Ask, Write};
 use crate::pacing::Paced;
-use crate::shared::{Fault, Tx};
+use crate::shared::{Fault, Tx, audit as log};
 use crate::time::Time;
 use crate::{claims, create};
 
@@ -160,9 +161,15 @@ impl Backend {
     {
         let mut conn = pool.acquire().await.map_err(translate)?;
         let mut hints = Vec::new();
+        let mut due = audit::due();
         let written = answered(async {
             let mut tx = conn.begin().await.map_err(translate)?;
-            match work(Tx { conn: &mut tx, hints: &mut hints }).await {
+            let done = async {
+                let value = work(Tx { conn: &mut tx, hints: &mut hints, due: &mut due }).await?;
+                log::tell(&mut tx, due.as_ref()).await?;
+                Ok::<_, Fault>(value)
+            };
+            match done.await {
                 Ok(value) => {
                     // Whatever fails here: whether the transaction was committed is not known.
                     tx.commit().await.map_err(|error| Error::Unavailable(Box::new(error)))?;
@@ -176,6 +183,9 @@ impl Backend {
         });
         match written.await {
             Some(Ok(value)) => {
+                if let Some(told) = due {
+                    told.committed();
+                }
                 self.telling.tell(hints);
                 Ok(value)
             }
@@ -206,7 +216,7 @@ impl Backend {
         let queues = self.queues().ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
         let queue = if matches!(write, Write::Create(_)) { &queues.creations } else { &queues.writes };
-        queue.send(Ask { write, now, reply }).await.map_err(|_| closed())?;
+        queue.send(Ask { write, now, due: audit::due(), reply }).await.map_err(|_| closed())?;
         drop(queues);
         answer.await.map_err(|_| unanswered())?
     }

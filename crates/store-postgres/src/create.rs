@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
+use tradepost_domain::audit::Entry;
 use tradepost_domain::id::{ListingId, WorkspaceId};
 use tradepost_domain::job::Job;
 use tradepost_domain::posting::Posting;
@@ -78,7 +79,7 @@ impl<'c> Rows<'c> {
     }
 }
 
-/// Inserts all rows of creations and tells of them. Nothing is inserted, and `false` returned, unless every listing and every
+/// Inserts all rows of creations, tells of them, and stores the audit entries of who asked for them. Nothing is inserted, and `false` returned, unless every listing and every
 /// workspace is there; listings stay so until the commit. An error that is no `Unavailable` has undone it all; what became of
 /// it is not known after one that is.
 ///
@@ -86,6 +87,7 @@ impl<'c> Rows<'c> {
 pub(crate) async fn at_once(
     conn: &mut PgConnection,
     changes: &[(Timestamp, &Change)],
+    entries: &[&Entry],
     hints: &mut Vec<Hint>,
 ) -> Result<bool, Fault> {
     let Rows { listings, postings, intents, jobs } = &Rows::of(changes);
@@ -125,6 +127,14 @@ pub(crate) async fn at_once(
          ), made AS MATERIALIZED (
              SELECT (SELECT count(*) FROM new_postings) + (SELECT count(*) FROM new_intents)
                  + (SELECT count(*) FROM new_jobs) > 0 AS is_made
+         ), audited AS (
+             INSERT INTO audit_waiting
+                 (id, chain_id, at, actor, actor_id, proof, proof_id, peer, method, target, target_id, outcome, reason,
+                  call_id, controller_id, details)
+             SELECT * FROM UNNEST($53::uuid[], $54::uuid[], $55::timestamptz[], $56::text[], $57::uuid[], $58::text[],
+                 $59::uuid[], $60::text[], $61::text[], $62::text[], $63::uuid[], $64::text[], $65::text[], $66::uuid[],
+                 $67::uuid[], $68::text[]) AS n
+             WHERE (SELECT is_made FROM made)
          ), wanted AS MATERIALIZED (
              SELECT s.id AS feed, w.places FROM UNNEST($40::uuid[], $41::bigint[]) AS w (id, places)
                  JOIN workspaces s ON s.id = w.id WHERE (SELECT is_made FROM made) ORDER BY s.id FOR NO KEY UPDATE OF s
@@ -194,6 +204,22 @@ pub(crate) async fn at_once(
         &feeds.jobs as &[Option<Uuid>],
         &feeds.agents as &[Option<Uuid>],
         &feeds.data,
+        column!(entries, |entry| entry.id.0),
+        column!(entries, |entry| entry.chain.key()),
+        column!(entries, |entry| Time(entry.at)) as &[Time],
+        column!(entries, |entry| entry.actor.clone()),
+        column!(entries, |entry| entry.actor_id) as &[Option<Uuid>],
+        column!(entries, |entry| entry.proof.clone()),
+        column!(entries, |entry| entry.proof_id) as &[Option<Uuid>],
+        column!(entries, |entry| entry.peer.clone()),
+        column!(entries, |entry| entry.method.clone()),
+        column!(entries, |entry| entry.target.clone()),
+        column!(entries, |entry| entry.target_id) as &[Option<Uuid>],
+        column!(entries, |entry| entry.outcome.clone()),
+        column!(entries, |entry| entry.reason.clone()),
+        column!(entries, |entry| entry.call.0),
+        column!(entries, |entry| entry.controller.0),
+        column!(entries, |entry| entry.details_text()),
     )
     .execute(conn)
     .await?;

@@ -16,7 +16,9 @@ use futures::FutureExt;
 use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tradepost_domain::audit::Entry;
 use tradepost_domain::time::Timestamp;
+use tradepost_store::audit::Due;
 use tradepost_store::{Change, Error, Hint, RunSteps};
 use uuid::Uuid;
 
@@ -24,8 +26,8 @@ use crate::backend::{Telling, answered_soon};
 use crate::error::translate;
 use crate::feed::{self, Told};
 use crate::line::Line;
-use crate::shared::{Fault, Tx, commit, steps};
-use crate::{bulk, create};
+use crate::shared::{Fault, Tx, audit, commit, steps};
+use crate::{bulk, create, entries};
 
 /// Transactions of changes and steps under way at once: while one waits for the disk, another works.
 pub(crate) const LANES: usize = 2;
@@ -54,6 +56,8 @@ pub(crate) struct Ask {
     pub(crate) write: Write,
     /// The caller's time.
     pub(crate) now: Timestamp,
+    /// The audit entry to write with it.
+    pub(crate) due: Option<Due>,
     /// Whom to tell.
     pub(crate) reply: oneshot::Sender<Result<(), Error>>,
 }
@@ -144,11 +148,11 @@ async fn commit_group(line: &mut Line, mut group: Vec<Ask>, telling: &Telling) {
         }
     }
     let mut away = None;
-    for Ask { write, now, reply } in group {
+    for Ask { write, now, due, reply } in group {
         // A database that is away is waited for once, not by each.
         let written = match &away {
             Some(text) => Err(Error::Unavailable(String::clone(text).into())),
-            None => alone(line, write, now, telling).await,
+            None => alone(line, write, now, due, telling).await,
         };
         if let Err(error) = &written
             && line.is_away()
@@ -198,17 +202,29 @@ async fn execute(conn: &mut PgConnection, sql: &'static str) -> Result<(), sqlx:
 }
 
 /// One write in its own transaction.
-async fn alone(line: &mut Line, write: Write, now: Timestamp, telling: &Telling) -> Result<(), Error> {
+async fn alone(
+    line: &mut Line,
+    write: Write,
+    now: Timestamp,
+    mut due: Option<Due>,
+    telling: &Telling,
+) -> Result<(), Error> {
     let conn = begin(line).await?;
     let mut hints = Vec::new();
-    let tx = Tx { conn, hints: &mut hints };
-    let written = match write {
-        Write::Create(change) | Write::Change(change) => commit::apply(tx, *change, now).await,
-        Write::Steps(told) => steps::append(tx, *told, now).await,
+    let done = async {
+        let tx = Tx { conn: &mut *conn, hints: &mut hints, due: &mut due };
+        match write {
+            Write::Create(change) | Write::Change(change) => commit::apply(tx, *change, now).await?,
+            Write::Steps(told) => steps::append(tx, *told, now).await?,
+        }
+        audit::tell(conn, due.as_ref()).await
     };
-    match written {
+    match done.await {
         Ok(()) => {
             commit(line).await?;
+            if let Some(told) = due {
+                told.committed();
+            }
             telling.tell(hints);
             Ok(())
         }
@@ -226,9 +242,12 @@ async fn together(line: &mut Line, group: &mut Vec<Ask>, telling: &Telling) -> R
         Ok((hints, stale)) => {
             commit(line).await.map_err(Failed::Unknown)?;
             telling.tell(hints);
-            for (place, ask) in group.drain(..).enumerate() {
+            for (place, Ask { due, reply, .. }) in group.drain(..).enumerate() {
                 let answer = if stale.contains(&place) { Err(Error::Stale) } else { Ok(()) };
-                drop(ask.reply.send(answer));
+                if let (Ok(()), Some(told)) = (&answer, due) {
+                    told.committed();
+                }
+                drop(reply.send(answer));
             }
             Ok(())
         }
@@ -247,11 +266,15 @@ async fn create(line: &mut Line, group: &mut Vec<Ask>, telling: &Telling) -> Res
         })
         .collect();
     let mut hints: Vec<Hint> = changes.iter().flat_map(|(_, change)| commit::hints(change)).collect();
-    match create::at_once(conn, &changes, &mut hints).await {
+    let entries: Vec<&Entry> = group.iter().filter_map(entry_of).collect();
+    match create::at_once(conn, &changes, &entries, &mut hints).await {
         Ok(true) => {
             telling.tell(hints);
-            for ask in group.drain(..) {
-                drop(ask.reply.send(Ok(())));
+            for Ask { due, reply, .. } in group.drain(..) {
+                if let Some(told) = due {
+                    told.committed();
+                }
+                drop(reply.send(Ok(())));
             }
             Ok(())
         }
@@ -262,6 +285,11 @@ async fn create(line: &mut Line, group: &mut Vec<Ask>, telling: &Telling) -> Res
         }
         Err(Fault(error)) => Err(Failed::Undone(error)),
     }
+}
+
+/// The audit entry that a write takes with it.
+fn entry_of(ask: &Ask) -> Option<&Entry> {
+    ask.due.as_ref().map(|due| &due.entry)
 }
 
 /// Returns the hints to give, and the places of those writes that are refused as stale.
@@ -297,6 +325,9 @@ async fn write_all(conn: &mut PgConnection, group: &[Ask]) -> Result<(Vec<Hint>,
     // In the order in which they were asked for, so that a feed tells a run's steps before its end.
     events.sort_by_key(|told: &Told| told.0);
     feed::append(conn, &events, &mut hints).await?;
+    let told = group.iter().enumerate().filter(|(place, _)| !stale.contains(place));
+    let told: Vec<_> = told.filter_map(|(_, ask)| entry_of(ask)).collect();
+    entries::insert(conn, &told).await?;
     Ok((hints, stale))
 }
 

@@ -11,6 +11,7 @@ mod claims;
 mod coalesce;
 mod create;
 mod dialect;
+mod entries;
 mod error;
 mod feed;
 mod gather;

@@ -18,6 +18,7 @@ use tradepost_domain::pacing::Pacing;
 use tradepost_domain::time::Timestamp;
 use tradepost_runtime::clock::SharedClock;
 use tradepost_runtime::tasks::Tasks;
+use tradepost_store::audit;
 use tradepost_store::{Change, Claim, Error, Hint, RunSteps, Store, WakeHints};
 use uuid::Uuid;
 
@@ -85,7 +86,7 @@ impl Backend {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let writer = writer.ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
-        writer.send(Box::new(Ask { work, reply })).await.map_err(|_| closed())?;
+        writer.send(Box::new(Ask { work, due: audit::due(), reply })).await.map_err(|_| closed())?;
         drop(writer);
         answer.await.map_err(|_| closed())?
     }

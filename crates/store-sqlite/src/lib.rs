@@ -8,6 +8,7 @@ mod backend;
 mod backup;
 mod claims;
 mod dialect;
+mod entries;
 mod error;
 mod gather;
 mod open;

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use tradepost_domain::id::{SessionId, UserId};
 use tradepost_domain::time::Timestamp;
+use tradepost_store::audit::aside;
 use tradepost_store::{Error, Factor, Factors, Sealed};
 
 use super::{Fault, Tx, users};
@@ -86,7 +87,8 @@ impl Factors for Backend {
     }
 
     async fn use_step(&self, user: UserId, step: i64) -> Result<bool, Error> {
-        self.write(move |tx| {
+        // What the code is used for is told.
+        aside(self.write(move |tx| {
             Box::pin(async move {
                 let changed = sqlx::query!(
                     "UPDATE second_factors SET last_step = $2
@@ -98,12 +100,13 @@ impl Factors for Backend {
                 .await?;
                 Ok(changed.rows_affected() > 0)
             })
-        })
+        }))
         .await
     }
 
     async fn use_recovery_code(&self, user: UserId, hash: [u8; 32], now: Timestamp) -> Result<bool, Error> {
-        self.write(move |tx| {
+        // What the code is used for is told.
+        aside(self.write(move |tx| {
             Box::pin(async move {
                 let changed = sqlx::query!(
                     "UPDATE recovery_codes SET used_at = $3 WHERE hash = $2 AND user_id = $1 AND used_at IS NULL",
@@ -115,7 +118,7 @@ impl Factors for Backend {
                 .await?;
                 Ok(changed.rows_affected() > 0)
             })
-        })
+        }))
         .await
     }
 
@@ -150,6 +153,7 @@ impl Factors for Backend {
                     .execute(&mut *tx.conn)
                     .await?;
                 if removed.rows_affected() == 0 {
+                    tx.unchanged();
                     return Ok(false);
                 }
                 users::end_sessions(tx.conn, user, keep, now).await?;

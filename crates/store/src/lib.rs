@@ -11,6 +11,7 @@
 
 mod accounts;
 mod agents;
+pub mod audit;
 mod auth;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -41,6 +42,7 @@ use tradepost_domain::time::Timestamp;
 
 pub use self::accounts::Accounts;
 pub use self::agents::{Agents, Attachment, NewAgent, NewEnrolmentToken, Redeemed};
+pub use self::audit::{Audit, AuditFilter, Listed, Waiting};
 pub use self::auth::{Auth, NewToken, NewUser, Principal, Role};
 pub use self::error::{Conflict, Error};
 pub use self::events::Events;
@@ -103,6 +105,6 @@ pub trait Store:
 }
 
 /// All that a controller asks of a database: the work, and who may do it.
-pub trait Database: Store + Users + Sessions + Factors + Throttles {}
+pub trait Database: Store + Users + Sessions + Factors + Throttles + Audit {}
 
-impl<T: Store + Users + Sessions + Factors + Throttles> Database for T {}
+impl<T: Store + Users + Sessions + Factors + Throttles + Audit> Database for T {}

@@ -1,5 +1,6 @@
 //! End-to-end tests.
 
+mod audit;
 mod bad_input;
 #[cfg(target_os = "linux")]
 mod chaos;

@@ -1,9 +1,10 @@
 //! Second factors: codes of an authenticator (RFC 6238) and recovery codes. A code works once, on whichever controller.
 
 use totp_rs::{Builder, Secret, Totp};
+use tradepost_domain::audit::Target;
 use tradepost_domain::id::UserId;
 use tradepost_domain::throttle;
-use tradepost_store::{Bearer, Error as StoreError, Factor};
+use tradepost_store::{Bearer, Error as StoreError, Factor, audit};
 
 use super::session::{session_of, user_missing};
 use super::{People, hash};
@@ -36,6 +37,7 @@ impl People {
         let totp = totp(seed.as_slice(), &bearer.email)?;
         let uri = totp.to_url().map_err(|error| Error::internal(error.to_string()))?;
         let sealed = self.sealer.seal(place(bearer.user), seed.as_slice()).map_err(Error::internal)?;
+        audit::about(Target::User, bearer.user.0);
         match self.store.begin_factor(bearer.user, sealed, self.now()).await {
             Err(StoreError::Stale) => {
                 let message = "you have a second factor already; remove it first to set up another one";
@@ -59,6 +61,7 @@ impl People {
         let key = self.count_code(bearer.user).await?;
         let step = self.step(bearer.user, &bearer.email, &factor, code)?.ok_or_else(wrong_code)?;
         let (codes, hashes) = self.recovery_codes(bearer.user);
+        audit::about(Target::User, bearer.user.0);
         match self.store.confirm_factor(bearer.user, step, hashes, self.now()).await {
             Err(StoreError::Stale) => return Err(nothing()),
             confirmed => confirmed?,
@@ -72,6 +75,7 @@ impl People {
     pub async fn replace_recovery_codes(&self, bearer: &Bearer) -> Result<Vec<String>> {
         session_of(bearer)?;
         let (codes, hashes) = self.recovery_codes(bearer.user);
+        audit::about(Target::User, bearer.user.0);
         match self.store.replace_recovery_codes(bearer.user, hashes).await {
             Err(StoreError::Stale) => Err(absent()),
             replaced => Ok(replaced.map(|()| codes)?),
@@ -81,6 +85,7 @@ impl People {
     /// Removes the caller's own second factor; their other sessions end.
     pub async fn remove_factor(&self, bearer: &Bearer) -> Result<()> {
         let session = session_of(bearer)?;
+        audit::about(Target::User, bearer.user.0);
         let removed = self.store.remove_factor(bearer.user, Some(session), self.now()).await?;
         self.look_again();
         if removed { Ok(()) } else { Err(absent()) }
@@ -88,6 +93,7 @@ impl People {
 
     /// Removes the second factor of somebody who has lost it; all of their sessions end.
     pub async fn reset_factor(&self, id: UserId) -> Result<tradepost_store::User> {
+        audit::about(Target::User, id.0);
         let removed = self.store.remove_factor(id, None, self.now()).await?;
         self.store.forget(&codes_key(id)).await?;
         self.look_again();

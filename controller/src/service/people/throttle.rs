@@ -107,7 +107,7 @@ fn too_many(until: Timestamp, now: Timestamp) -> Error {
 }
 
 /// The network of an address, as throttles count it: an IPv4 address, or the /64 that one IPv6 customer has.
-fn network(address: IpAddr) -> String {
+pub fn network(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {

@@ -4,6 +4,7 @@
 //! Cases go through the traits only. To add one: a function in the module of its noun, and its name in the list.
 
 pub mod agents;
+pub mod audit;
 pub mod catalogue;
 pub mod claims;
 pub mod differential;
@@ -62,6 +63,10 @@ macro_rules! people_suite {
             secrets::a_code_works_once,
             secrets::hits_are_counted_in_their_window,
             secrets::tries_wait_longer_each_time,
+            audit::an_entry_goes_with_its_effect_or_not_at_all,
+            audit::grouped_changes_are_told_each_by_itself,
+            audit::many_writers_and_sealers_leave_whole_chains,
+            audit::entries_are_listed_newest_first_and_filtered,
         }
     };
     ($fresh:path: $($module:ident :: $case:ident),* $(,)?) => {
