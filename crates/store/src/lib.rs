@@ -35,6 +35,8 @@ mod users;
 mod wake;
 mod work;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tradepost_domain::time::Timestamp;
 
@@ -67,6 +69,9 @@ pub use self::work::{
     Change, ChangeLook, ChangeReceipt, Claim, EpochGuard, JobFilter, PostingFilter, RunSteps, Step,
     StepStatus, StoredStep, Work,
 };
+
+/// Who repeats a request within this time means the first one.
+pub const REPEATED: Duration = Duration::from_secs(24 * 3600);
 
 /// A whole store.
 #[async_trait]

@@ -59,6 +59,7 @@ macro_rules! people_suite {
             secrets::a_session_moves_on_by_one,
             secrets::a_token_works_in_its_workspace_alone,
             secrets::a_token_of_the_host_works_until_it_ends,
+            secrets::a_repeated_request_makes_one_token,
             secrets::a_code_works_once,
             secrets::hits_are_counted_in_their_window,
             secrets::tries_wait_longer_each_time,
