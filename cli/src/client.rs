@@ -8,6 +8,7 @@
 
 mod calls;
 mod convert;
+mod credentials;
 mod feed;
 mod keeper;
 mod people;

@@ -1,5 +1,6 @@
 //! The controller's configuration. The comment of each key is its reference.
 
+pub mod check;
 mod retention;
 
 use std::net::SocketAddr;
@@ -15,9 +16,17 @@ use tradepost_runtime::config::{self, Sources};
 use tradepost_runtime::telemetry::{self, LogFormat};
 
 use crate::args::Args;
+use crate::seal::ring;
+use crate::seal::{Own, Source};
 use crate::service::people::Policy;
 
+pub use self::check::env_example;
 pub use self::retention::{Keep, Retention};
+
+/// Keys that hold secrets: each can be given as `<key>_file` as well, and is never shown.
+pub const SECRETS: [&str; 2] = ["database.url", "secrets.keys"];
+/// Variables of the present folder.
+pub const DOTENV: &str = ".env";
 
 /// A thousand agents are back within five seconds of a restart, at a third of one core.
 const ACCEPTS_PER_SECOND: u32 = 250;
@@ -38,6 +47,8 @@ pub struct Config {
     pub agents: Agents,
     /// Users.
     pub users: Users,
+    /// The keys that secrets in the database are sealed under.
+    pub secrets: Secrets,
     /// The listener for metrics.
     pub metrics: Metrics,
     /// Finding out what became of uncertain publications.
@@ -106,6 +117,17 @@ pub struct Agents {
     pub accepts_per_second: u32,
 }
 
+/// The keys that secrets in the database are sealed under. Default: `secrets.key` in the folder of the certificate
+/// authority, made at the first start.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(default)]
+pub struct Secrets {
+    /// The keys themselves, `v1 BASE64`, separated by commas or line breaks. Better in the environment than in a file.
+    pub keys: Option<SecretString>,
+    /// A file that holds them, one a line, which is read again when a version is not known; this program does not write it.
+    pub keys_file: Option<PathBuf>,
+}
+
 /// The listener for metrics.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
@@ -165,6 +187,7 @@ impl Default for Config {
             api: Api::default(),
             agents: Agents::default(),
             users: Users::default(),
+            secrets: Secrets::default(),
             metrics: Metrics::default(),
             reconcile: Reconcile::default(),
             log: Log::default(),
@@ -239,8 +262,15 @@ impl Default for Traces {
 impl Config {
     /// From file, environment and flags.
     pub fn load(args: &Args) -> Result<Self, config::Error> {
-        let mut sources =
-            Sources::new("controller").secret("database.url").environment(config::process_env());
+        Self::sources(args).load()
+    }
+
+    /// Where it comes from: file, `.env` in the present folder, environment, flags.
+    pub fn sources(args: &Args) -> Sources {
+        let mut sources = Sources::new("controller").dotenv(DOTENV).environment(config::process_env());
+        for secret in SECRETS {
+            sources = sources.secret(secret);
+        }
         if let Some(file) = &args.config {
             sources = sources.file(file);
         }
@@ -253,7 +283,6 @@ impl Config {
             .flag("--agents-listen", "agents.listen", args.agents_listen)
             .flag("--metrics-listen", "metrics.listen", args.metrics_listen.as_ref())
             .flag("--log", "log.filter", args.log.as_ref())
-            .load()
     }
 
     /// The database's address.
@@ -298,6 +327,17 @@ impl Config {
     /// The folder of the certificate authority.
     pub fn identity_folder(&self) -> PathBuf {
         self.identity_dir.clone().unwrap_or_else(|| self.data_dir.join("identity"))
+    }
+
+    /// Where the keys come from that secrets are sealed under.
+    pub fn keys(&self) -> Source {
+        match (&self.secrets.keys, &self.secrets.keys_file) {
+            (Some(keys), _) => Source::Setting(keys.clone()),
+            (None, Some(path)) => Source::File { path: path.clone(), own: Own::Given },
+            (None, None) => {
+                Source::File { path: self.identity_folder().join(ring::FILE), own: Own::Ours }
+            }
+        }
     }
 
     /// What use cases of users go by.

@@ -12,7 +12,7 @@
 //! - [`timekeeping`]: this process's clock at the database's.
 //! - [`maintenance`]: commands beside a controller: restore, and a new fleet epoch.
 //! - [`memory`]: how far the database had come, so that an older copy is recognised.
-//! - [`seal`]: what the controller must read is sealed before it reaches the database.
+//! - [`seal`]: what the controller must read is sealed before it reaches the database, under versioned keys.
 //! - [`app`]: puts them together; the only file that names a database engine.
 
 pub mod app;

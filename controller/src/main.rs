@@ -1,5 +1,7 @@
 //! The controller's program: arguments, configuration, telemetry, build, run, drain.
 
+mod commands;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use clap::Parser;
 use secrecy::SecretString;
 use tradepost_controller::app::{self, App, Opener, Surroundings};
 use tradepost_controller::args::{Admin, Args, Command, ConfigCommand, FleetEpochCommand, Trust};
-use tradepost_controller::config::{Config, EXAMPLE};
+use tradepost_controller::config::{Config, EXAMPLE, env_example};
 use tradepost_controller::identity;
 use tradepost_controller::identity::rotation::{self, Scope, Step};
 use tradepost_controller::maintenance::{self, Restored};
@@ -18,14 +20,18 @@ use tradepost_runtime::clock::{Clock, SystemClock};
 use tradepost_runtime::tasks::{self, Drained};
 use tradepost_runtime::{telemetry, tls};
 
+use self::commands::{complain, remark, say};
+
 /// Wrong arguments or configuration; 1 is for everything else.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     tls::install_provider();
     let args = Args::parse();
-    if let Some(Command::Config(ConfigCommand::Example)) = args.command {
-        return say(EXAMPLE.trim_end());
+    match args.command {
+        Some(Command::Config(ConfigCommand::Example { env: false })) => return say(EXAMPLE.trim_end()),
+        Some(Command::Config(ConfigCommand::Example { env: true })) => return say(env_example().trim_end()),
+        _ => {}
     }
     let config = match Config::load(&args) {
         Ok(config) => config,
@@ -36,8 +42,15 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    let problems = config.problems();
+    if !problems.is_empty() {
+        for problem in &problems {
+            complain(problem);
+        }
+        return ExitCode::from(USAGE);
+    }
     if let Some(Command::Config(ConfigCommand::Check)) = args.command {
-        return say("the configuration is right");
+        return commands::config::check(&args, &config);
     }
     if let Some(Command::Trust(command)) = args.command {
         return trust(&config, command).unwrap_or_else(complain);
@@ -73,6 +86,7 @@ async fn perform(command: Command, config: Config, place: &str) -> ExitCode {
         }
         // These were answered before telemetry began.
         Command::Config(_) | Command::Trust(_) => Ok(ExitCode::SUCCESS),
+        Command::Keys(command) => commands::keys::run(&config, command).await,
     };
     performed.unwrap_or_else(complain)
 }
@@ -240,21 +254,4 @@ fn hint(app: &App, place: &str) {
         agents = app.agents_address(),
         ca = app.root_file().display()
     );
-}
-
-#[expect(clippy::print_stderr, reason = "for people at the terminal")]
-fn remark(words: impl std::fmt::Display) {
-    eprintln!("{words}");
-}
-
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-fn say(words: &str) -> ExitCode {
-    println!("{words}");
-    ExitCode::SUCCESS
-}
-
-#[expect(clippy::print_stderr, reason = "one clear line for people at the terminal")]
-fn complain(words: impl std::fmt::Display) -> ExitCode {
-    eprintln!("controller: {words}");
-    ExitCode::FAILURE
 }

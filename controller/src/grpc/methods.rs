@@ -181,7 +181,7 @@ mod tests {
             let (_, rule) = rule(&path).expect("every method has one");
             let method = path.rsplit('/').next().unwrap_or_default();
             let of_agents =
-                ["AgentIdentityService", "AgentSessionService", "PublishPermitService", "EvidenceService/"]
+                ["AgentIdentityService", "AgentCredentialService", "AgentSessionService", "PublishPermitService", "EvidenceService/"]
                     .iter()
                     .any(|service| path.contains(service));
             assert_eq!(of_agents, rule.access == Agent, "{path}");

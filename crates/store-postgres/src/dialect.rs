@@ -44,6 +44,19 @@ pub(crate) async fn hold_listing(
     Ok(held.is_some())
 }
 
+/// Whether the data key is in use; stays so until the transaction ends.
+pub(crate) async fn hold_data_key(conn: &mut Conn, scope: Uuid, version: i64) -> Result<bool, Fault> {
+    let held = sqlx::query_scalar!(
+        r#"SELECT version AS "version!" FROM data_keys
+           WHERE scope_id = $1 AND version = $2 AND superseded_at IS NULL FOR SHARE"#,
+        scope,
+        version,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(held.is_some())
+}
+
 /// Claims; see `Work::claim_jobs`. Of each account at most two jobs are looked at: its best publication, if it may publish
 /// (`CASE` looks at the queue only then), and the best of its other jobs. The agents' rows are locked first: two claims for
 /// one agent queue up, and the second sees what the first has taken. Jobs follow their account's binding. Runs are numbered

@@ -14,6 +14,7 @@ mod agents;
 mod auth;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod credentials;
 mod error;
 mod events;
 mod evidence;
@@ -28,6 +29,7 @@ pub mod model;
 mod page;
 mod photos;
 mod retention;
+mod secrets;
 mod sessions;
 mod throttles;
 mod users;
@@ -40,6 +42,7 @@ use tradepost_domain::time::Timestamp;
 pub use self::accounts::Accounts;
 pub use self::agents::{Agents, Attachment, NewAgent, NewEnrolmentToken, Redeemed};
 pub use self::auth::{Auth, NewToken, NewUser, Principal, Role};
+pub use self::credentials::{AccountCredential, AccountCredentials, CredentialKey, NewAccountCredential};
 pub use self::error::{Conflict, Error};
 pub use self::events::Events;
 pub use self::evidence::{Evidence, EvidenceFile};
@@ -52,6 +55,7 @@ pub use self::looks::Looks;
 pub use self::page::{Cursor, PageRequest, Slice};
 pub use self::photos::Photos;
 pub use self::retention::Retention;
+pub use self::secrets::{DataKey, Reseal, Scope, SealedColumn, SealedRow, Secrets};
 pub use self::sessions::{
     ApiToken, Bearer, Credential, NewApiToken, NewSecrets, NewSession, RefreshToken, Session, Sessions,
 };
@@ -98,6 +102,9 @@ pub trait Store:
 }
 
 /// All that a controller asks of a database: the work, and who may do it.
-pub trait Database: Store + Users + Sessions + Factors + Throttles {}
+pub trait Database:
+    Store + Users + Sessions + Factors + Throttles + Secrets + AccountCredentials
+{
+}
 
-impl<T: Store + Users + Sessions + Factors + Throttles> Database for T {}
+impl<T: Store + Users + Sessions + Factors + Throttles + Secrets + AccountCredentials> Database for T {}

@@ -14,6 +14,7 @@ pub mod identities;
 pub mod pacing;
 pub mod people;
 pub mod retention;
+pub mod sealed;
 pub mod secrets;
 pub mod tenancy;
 pub mod work;
@@ -60,6 +61,10 @@ macro_rules! people_suite {
             secrets::a_code_works_once,
             secrets::hits_are_counted_in_their_window,
             secrets::tries_wait_longer_each_time,
+            sealed::a_data_key_is_begun_once_and_superseded_by_newer_ones,
+            sealed::everything_moves_to_a_newer_key_while_others_write,
+            sealed::a_key_is_kept_as_long_as_something_needs_it,
+            sealed::a_credential_belongs_to_the_accounts_agent,
         }
     };
     ($fresh:path: $($module:ident :: $case:ident),* $(,)?) => {
