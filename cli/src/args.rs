@@ -331,3 +331,16 @@ pub(crate) fn host_name() -> Option<String> {
 fn token_of_environment() -> Option<SecretString> {
     std::env::var("TRADEPOST_TOKEN").ok().filter(|token| !token.is_empty()).map(SecretString::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    /// Arguments of the same name in a command and in all commands, and the like.
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -39,14 +39,14 @@ pub(crate) async fn run(command: Command, global: &Global, output: &Output) -> R
         Command::StepUp => sign_in::step_up(&connect(global).await?, output).await?,
         Command::Password(command) => sign_in::password(command, global, output).await?,
         Command::SecondFactor(command) => {
-            sign_in::second_factor(command, &connect(global).await?, output).await?
+            sign_in::second_factor(command, &connect(global).await?, output).await?;
         }
         Command::Sessions(command) => tokens::sessions(command, &connect(global).await?, output).await?,
         Command::Tokens(command) => tokens::tokens(command, &connect(global).await?, output).await?,
         Command::Workspaces(command) => workspaces::run(command, global, output).await?,
         Command::Members(command) => members::members(command, &connect(global).await?, output).await?,
         Command::Invitations(command) => {
-            members::invitations(command, &connect(global).await?, output).await?
+            members::invitations(command, &connect(global).await?, output).await?;
         }
         Command::Users(command) => users::run(command, &connect(global).await?, output).await?,
         Command::Whoami => whoami(&connect(global).await?, output).await?,

@@ -18,13 +18,15 @@ use tokio::time::Instant;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 use tradepost_agent::identity::IdentityStore;
-use tradepost_agent::journal::RunKey;
+use tradepost_agent::journal::{Journal, RunKey};
+use tradepost_agent::platform::clock::SystemClocks;
 use tradepost_agent::session::enrol;
 use tradepost_agent::session::frame::{Dispatch, Ending};
 use tradepost_agent::session::keeper::Keeper;
 use tradepost_agent::session::live::{Live, Runs};
 use tradepost_agent::session::remote::RemoteController;
 use tradepost_agent::session::state::{Local, State};
+use tradepost_agent::wake::{Confirmed, Wake};
 use tradepost_domain::id::{BootId, SessionEpoch};
 use tradepost_proto::v1;
 use tradepost_runtime::clock::{Clock, SystemClock};
@@ -147,6 +149,8 @@ async fn enrolled(channel: &Channel, token: &str, folder: &Path, tasks: &Tasks) 
     let (release, released) = watch::channel(false);
     let epoch = watch::Sender::new(None);
     let watched = epoch.subscribe();
+    let clocks = SystemClocks::shared();
+    let journal = Journal::open(&folder.join("journal"))?;
     let live = Live {
         link: Arc::new(RemoteController::new(Arc::clone(&keeper))?),
         runs: Arc::new(WaitingRuns { events, release: released, tasks: tasks.clone() }),
@@ -154,6 +158,9 @@ async fn enrolled(channel: &Channel, token: &str, folder: &Path, tasks: &Tasks) 
         events: from_runs,
         epoch,
         refusal: watch::Sender::new(None),
+        journal: Arc::new(journal),
+        wake: Wake::new(clocks),
+        confirmed: watch::Sender::new(Confirmed::default()),
         ids,
         shutdown: tasks.shutdown_token(),
     };

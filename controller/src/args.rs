@@ -172,3 +172,16 @@ pub enum ConfigCommand {
 
 /// Version and commit.
 static VERSION: LazyLock<String> = LazyLock::new(tradepost_runtime::build::describe);
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Args;
+
+    /// Arguments of the same name in a command and in all commands, and the like.
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Args::command().debug_assert();
+    }
+}

@@ -49,7 +49,11 @@ SELECT t.id, t.user_id, u.workspace_id, t.name, '*', t.hash, t.created_at, t.exp
 FROM tokens t JOIN users u ON u.id = t.user_id;
 DROP TABLE tokens;
 
-UPDATE users SET is_operator = role = 'operator', email = lower(email);
+UPDATE users SET is_operator = role = 'operator';
+-- Addresses that differ in capitals alone were two users: the one that is in lower case already, or the oldest, gets it.
+UPDATE users SET email = lower(users.email)
+FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY lower(email) ORDER BY email = lower(email) DESC, id) AS place FROM users) ranked
+WHERE ranked.id = users.id AND ranked.place = 1 AND users.email <> lower(users.email);
 ALTER TABLE users DROP COLUMN workspace_id, DROP COLUMN role, ALTER COLUMN state DROP DEFAULT;
 
 -- Single-use strings that make their holder a member.

@@ -23,8 +23,13 @@ CREATE TABLE users (
 CREATE UNIQUE INDEX users_email ON users (email);
 CREATE INDEX users_by_state ON users (state, email, id);
 CREATE INDEX users_operators ON users (id) WHERE is_operator;
+-- Addresses that differ in capitals alone were two users: the one that is in lower case already, or the oldest, gets it.
 INSERT INTO users (id, email, state, is_operator, created_at)
-SELECT id, lower(email), 'active', role = 'operator', created_at FROM users_before;
+SELECT id,
+       CASE ROW_NUMBER() OVER (PARTITION BY lower(email) ORDER BY email = lower(email) DESC, id)
+           WHEN 1 THEN lower(email) ELSE email END,
+       'active', role = 'operator', created_at
+FROM users_before;
 
 -- Names are for people: two tenants may use the same one, and neither learns of the other.
 DROP INDEX workspaces_name;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tradepost_controller::service::Error;
 use tradepost_controller::service::error::Kind;
+use tradepost_domain::event;
 use tradepost_domain::id::{AccountId, IntentId, JobId, PermitId, PostingId, Version};
 use tradepost_domain::job::{self, Job};
 use tradepost_domain::posting::{self, Posting, state_of};
@@ -12,7 +13,7 @@ use tradepost_domain::publish::{self, Intent, PERMIT_TTL};
 use tradepost_store::model::View;
 
 use crate::agent::Machine;
-use crate::site::{Item, Maker};
+use crate::site::{Form, Item, Maker};
 use crate::world::{World, lock};
 
 /// What was seen so far.
@@ -22,6 +23,8 @@ pub struct Ledger {
     intents: BTreeMap<IntentId, Seen>,
     jobs: BTreeMap<JobId, (Version, i64, job::State)>,
     postings: BTreeMap<PostingId, (Version, posting::State)>,
+    forgotten: BTreeSet<PostingId>,
+    restored_at: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,9 +61,30 @@ impl Ledger {
             let of_permit = |intent: &&Intent| intent.permit.as_ref().is_some_and(|held| held.id == permit);
             rows.intents().find(of_permit).map(|intent| intent.state)
         });
-        if armed != Some(publish::State::Armed) {
+        // A permit from before a restored copy, whose holder does not know of it yet.
+        let forgotten = self.restored_at.is_some_and(|at| world.exec.now().saturating_sub(age) <= at);
+        if armed != Some(publish::State::Armed) && !forgotten {
             world.violation(|| format!("a click under {permit}, whose intent is {armed:?}"));
         }
+    }
+
+    /// An older copy of the database is about to be put back: what was seen of rows counts no more.
+    pub fn forget(&mut self, world: &World) {
+        world.store.look(|rows| self.forgotten.extend(rows.postings().map(|posting| posting.id)));
+        self.intents.clear();
+        self.jobs.clear();
+        self.postings.clear();
+        self.restored_at = Some(world.exec.now());
+    }
+
+    /// Whether the database had this posting in an earlier life.
+    pub fn has_forgotten(&self, posting: PostingId) -> bool {
+        self.forgotten.contains(&posting)
+    }
+
+    /// Whether an older copy was put back after this time.
+    pub fn was_restored_since(&self, time: Duration) -> bool {
+        self.restored_at.is_some_and(|at| at >= time)
     }
 
     /// A write took effect.
@@ -109,12 +133,14 @@ impl Ledger {
             (Armed, Confirmed | Unknown | NotClicked) => true,
             (Unknown, Confirmed | Absent | Duplicate | NeedsHuman | NotClicked) => true,
             (Duplicate | NeedsHuman, Confirmed | Absent) => true,
+            // A journal tells of what a restored copy has forgotten.
+            (_, Confirmed | Unknown | NeedsHuman) => self.restored_at.is_some(),
             _ => false,
         };
         if !allowed || now.version.0 <= before.version.0 {
             world.violation(|| format!("I4/I5: intent {} went from {before:?} to {now:?}", intent.id));
         }
-        if before.permit.is_some() && before.permit != now.permit {
+        if before.permit.is_some() && before.permit != now.permit && self.restored_at.is_none() {
             world.violation(|| format!("intent {} changed its permit", intent.id));
         }
         world.say(|| format!("intent {}: {:?} -> {:?}", intent.id, before.state, now.state));
@@ -144,7 +170,8 @@ impl Ledger {
             if lease < older || job.version.0 < version.0 {
                 world.violation(|| format!("I1: job {} went back to run {lease} from {older}", job.id));
             }
-            if matches!(state, job::State::Succeeded | job::State::Cancelled) && job.state != state {
+            let over = matches!(state, job::State::Succeeded | job::State::Cancelled);
+            if over && job.state != state && self.restored_at.is_none() {
                 world.violation(|| format!("job {} went on from {state:?} to {:?}", job.id, job.state));
             }
             if state != job.state {
@@ -247,7 +274,7 @@ pub fn final_check(world: &World) {
     for item in &ledger {
         if let Maker::Us(form) = &item.maker {
             if !known.contains(&form.posting) {
-                world.violation(|| format!("LOST listing {} belongs to no posting", item.id));
+                forgotten(world, item, form);
             }
             let again = |other: &&Item| {
                 matches!(&other.maker, Maker::Us(also) if also.posting == form.posting)
@@ -263,6 +290,26 @@ pub fn final_check(world: &World) {
         if item.visible_at > now {
             world.violation(|| format!("the simulation ended before listing {} was to be seen", item.id));
         }
+    }
+}
+
+/// A listing whose posting is not there: a restored copy never knew of it, and the feed says so.
+fn forgotten(world: &World, item: &Item, form: &Form) {
+    if !lock(&world.ledger).has_forgotten(form.posting) {
+        world.violation(|| format!("LOST listing {} belongs to no posting", item.id));
+        return;
+    }
+    let permit = form.permit.to_string();
+    let told = world.store.look(|rows| {
+        rows.events().any(|event| {
+            event.event.kind == event::Kind::PublicationForgotten
+                && event.event.data.get("permit").and_then(|id| id.as_str()) == Some(permit.as_str())
+        })
+    });
+    if told {
+        world.count("the feed tells of a publication that a restored copy has forgotten");
+    } else {
+        world.violation(|| format!("LOST listing {} is forgotten, and nobody is told", item.id));
     }
 }
 

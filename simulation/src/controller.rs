@@ -18,7 +18,9 @@ use tradepost_controller::session::state::{Action, State, on_frame};
 use tradepost_controller::session::{Sessions, convert};
 use tradepost_domain::id::{AgentId, ControllerId};
 use tradepost_proto::v1::{OpenRequest, OpenResponse};
+use tradepost_runtime::clock::SharedClock;
 use tradepost_runtime::ids::Ids;
+use tradepost_store::Store;
 
 use crate::executor::{Handle, ProcessId};
 use crate::net::{Inlet, Outlet, within};
@@ -92,19 +94,10 @@ impl Controller {
         // Clocks of controllers are synchronised, but not perfectly.
         let offset = i64::try_from(exec.below(100_000)).unwrap_or(0) - 50_000;
         let clock = Arc::new(world.wall_clock(offset));
-        let ids = Ids::seeded(u64::try_from(exec.below(usize::MAX)).unwrap_or(1));
         let store = Arc::new(SlowStore { world: Arc::clone(world), controller: self.index });
-        let controller = ControllerId(ids.uuid(world.now()));
-        let core = Core {
-            store,
-            clock: clock.clone(),
-            ids,
-            controller,
-            recent: Recent::default(),
-            looks: Arc::default(),
-        };
+        let core = core(world, store, clock.clone());
+        world.say(|| format!("controller {}: starts as {}", self.index, core.controller));
         let running = Running { process, core, sessions: Sessions::new(clock) };
-        world.say(|| format!("controller {}: starts as {controller}", self.index));
         background(&exec, &running);
         *lock(&self.running) = Some(running);
     }
@@ -142,6 +135,13 @@ impl Controller {
         world.exec.spawn(process, stream.serve(inbound));
         true
     }
+}
+
+/// The use cases of a new controller.
+pub fn core(world: &World, store: Arc<dyn Store>, clock: SharedClock) -> Core {
+    let ids = Ids::seeded(u64::try_from(world.exec.below(usize::MAX)).unwrap_or(1));
+    let controller = ControllerId(ids.uuid(world.now()));
+    Core { store, clock, ids, controller, recent: Recent::default(), looks: Arc::default() }
 }
 
 /// The rounds that the real controller's background makes.

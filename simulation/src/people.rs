@@ -86,6 +86,7 @@ async fn post(world: &Arc<World>, fleet: &Fleet, number: usize) {
         return;
     };
     let (listing, priority, again) = (*listing, [0, 0, 10][world.exec.below(3)], world.exec.chance(0.3));
+    let began = world.exec.now();
     for _ in 0..20 {
         let Some(name) = request(&format!("post-{number}")) else { return };
         let new = NewPosting { request: name, listing, account: account.id, priority, again };
@@ -104,6 +105,11 @@ async fn post(world: &Arc<World>, fleet: &Fleet, number: usize) {
             _ => world.count("a request for a posting is repeated"),
         }
         world.exec.sleep(world.exec.between(Duration::from_millis(100), Duration::from_secs(10))).await;
+        if lock(&world.ledger).was_restored_since(began) {
+            // The feed says that a backup was put back: a person looks before asking again.
+            world.count("a request for a posting is not repeated after a restore");
+            return;
+        }
     }
 }
 
@@ -143,7 +149,7 @@ async fn wish(world: &Arc<World>, fleet: &Fleet, number: usize) {
                 sign_in(world, fleet, &account, &format!("login-{number}")).await;
             }
         }
-        4 => rebind(world, fleet).await,
+        4 if world.plan.restore.is_none() => rebind(world, fleet).await,
         5 => edit(world, fleet, number).await,
         6 => delete(world, fleet).await,
         _ => resolve_early(world, caller, posting).await,

@@ -20,7 +20,7 @@ pub enum Bug {
     RetryClick,
     /// A click without an answer is reported as not sent.
     LostAnswerIsNotClicked,
-    /// The agent does not look at the permit's age before the click.
+    /// The agent looks neither at the permit's age nor for a sleep before the click.
     IgnoreTtl,
     /// After a restart the agent gives permits back without a look into its journal.
     RecoverAsNotClicked,
@@ -28,11 +28,13 @@ pub enum Bug {
     FirstPageIsWhole,
     /// The agent takes the newest own listing for the one it made.
     ConfirmByNewest,
+    /// The agent says that its journal is whole and empty.
+    TellNothing,
 }
 
 impl Bug {
     /// Every bug.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::IgnoreEpochGuard,
         Self::IgnoreVersions,
         Self::SkipJournal,
@@ -43,6 +45,7 @@ impl Bug {
         Self::RecoverAsNotClicked,
         Self::FirstPageIsWhole,
         Self::ConfirmByNewest,
+        Self::TellNothing,
     ];
 }
 
@@ -119,6 +122,9 @@ pub struct Plan {
     pub site_down: Option<Duration>,
     /// Between two wishes of people: cancel, retry, post again, rebind.
     pub wishes: Option<Duration>,
+    /// Between two times at which an older copy of the database is put back. Such worlds have no clones and no accounts that
+    /// move: what a copy cannot know of those is named in ADR 12.
+    pub restore: Option<Duration>,
 }
 
 impl Plan {
@@ -131,7 +137,7 @@ impl Plan {
         let rate = |most: f64| if draw.chance(0.5) { most * draw.unit() } else { 0.0 };
         let gap =
             |least: u64, most: u64| draw.chance(0.5).then(|| draw.between(seconds(least), seconds(most)));
-        Self {
+        let plan = Self {
             seed,
             bug,
             storm: draw.between(seconds(120), seconds(420)),
@@ -167,6 +173,11 @@ impl Plan {
             signed_out: gap(60, 240),
             site_down: if draw.chance(0.3) { gap(30, 200) } else { None },
             wishes: gap(5, 60),
+            restore: if draw.chance(0.3) { gap(60, 240) } else { None },
+        };
+        match plan.restore {
+            Some(_) => Self { clone: None, ..plan },
+            None => plan,
         }
     }
 }

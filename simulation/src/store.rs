@@ -26,10 +26,10 @@ use tradepost_domain::standing::LockReason;
 use tradepost_domain::time::Timestamp;
 use tradepost_store::model::Model;
 use tradepost_store::{
-    Accounts, AgentIdentities, Agents, Attachment, Auth, Change, Claim, EpochGuard, Error, Events, Evidence, EvidenceFile,
-    Fleets, Gather, Hint, JobFilter, Joining, Listings, Looks, NewAgent, NewEnrolmentToken, NewFleetEpoch, NewToken,
-    NewUser, Owed, PageRequest, Photos, PostingFilter, Principal, Redeemed, Retention, Slice, Step, Store,
-    StoredStep, WakeHints, Work,
+    Accounts, AgentIdentities, Agents, Attachment, Auth, Change, Claim, EpochGuard, Error, Events, Evidence,
+    EvidenceFile, Fleets, Gather, Hint, JobFilter, Joining, Listings, Looks, NewAgent, NewEnrolmentToken,
+    NewFleetEpoch, NewToken, NewUser, Owed, PageRequest, Photos, PostingFilter, Principal, Redeemed,
+    Retention, Slice, Step, Store, StoredStep, WakeHints, Work,
 };
 
 use crate::plan::Bug;
@@ -129,7 +129,6 @@ impl Gather for SlowStore {}
 
 through! { Auth {
     Write add_user_token(user: NewUser, token: NewToken, now: Timestamp) -> (Principal, bool);
-    Read find_principal(hash: [u8; 32], now: Timestamp) -> Option<Principal>;
 } }
 
 through! { Accounts {

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use tradepost_store::Fleets;
+
 use crate::agent::{End, Machine};
+use crate::controller;
 use crate::executor::WORLD;
 use crate::fleet::Fleet;
 use crate::plan::until_next;
@@ -24,6 +28,9 @@ pub fn begin(world: &Arc<World>, fleet: &Fleet) {
     every(world, plan.network_cut, cut_network);
     every(world, plan.clone, clone_agent);
     every(world, plan.site_down, site_down);
+    lock(&world.backups).push(world.store.back_up());
+    every(world, plan.restore.map(|gap| gap / 4), |world| lock(&world.backups).push(world.store.back_up()));
+    every(world, plan.restore, restore);
     let accounts: Vec<_> = fleet.accounts.iter().map(|account| account.id).collect();
     let all = accounts.clone();
     every(world, plan.signed_out, move |world| {
@@ -214,4 +221,30 @@ fn clone_agent(world: &Arc<World>) {
         }
         clone.crash(&world, End::PowerCut);
     });
+}
+
+/// An older copy of the database is put back, by the command or behind everybody's back.
+fn restore(world: &Arc<World>) {
+    let Some(backup) = world.exec.pick(&lock(&world.backups)).cloned() else { return };
+    world.count("an older copy of the database is put back");
+    for controller in &world.controllers {
+        controller.crash(world);
+    }
+    let epoch = world.store.newest_numbers().now_or_never();
+    lock(&world.ledger).forget(world);
+    world.store.restore(backup);
+    if !world.exec.chance(0.5) {
+        // Behind everybody's back: agents' journals show it.
+        world.say(|| String::from("world: an older copy of the database is put back"));
+        return;
+    }
+    world.say(|| String::from("world: an older copy of the database is put back by the command"));
+    // The model answers at once: nothing here waits.
+    let said = epoch.and_then(Result::ok).map(|(epoch, _)| {
+        let core = controller::core(world, Arc::new(world.store.clone()), Arc::new(world.wall_clock(0)));
+        async move { core.restored(epoch, "a backup was restored").await }.now_or_never()
+    });
+    if !matches!(said, Some(Some(Ok(_)))) {
+        world.violation(|| format!("a restored copy does not begin a new life: {said:?}"));
+    }
 }

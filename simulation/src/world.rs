@@ -9,7 +9,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tradepost_domain::time::Timestamp;
 use tradepost_runtime::clock::Clock;
-use tradepost_store::model::Model;
+use tradepost_store::model::{Backup, Model};
 
 use crate::agent::Machine;
 use crate::check::Ledger;
@@ -40,6 +40,8 @@ pub struct World {
     pub machines: Vec<Arc<Machine>>,
     /// What is checked while it runs.
     pub ledger: Mutex<Ledger>,
+    /// Copies of the database, oldest first.
+    pub backups: Mutex<Vec<Backup>>,
     storm: AtomicBool,
     leap: Arc<AtomicI64>,
     trace: Option<Mutex<Trace>>,
@@ -95,6 +97,7 @@ impl World {
             controllers: Vec::new(),
             machines: Vec::new(),
             ledger: Mutex::default(),
+            backups: Mutex::default(),
             storm: AtomicBool::new(true),
             leap: Arc::default(),
             trace: (tracing == Tracing::On).then(Mutex::default),

@@ -138,19 +138,17 @@ pub fn inbound(message: v1::OpenResponse) -> Result<Option<Inbound>, Violations>
             recount,
             kept,
             trust_digest: _,
-        }) => {
-            Inbound::Welcome {
-                epoch: SessionEpoch(session_epoch),
-                fleet: FleetEpoch(fleet_epoch),
-                recount,
-                kept: kept
-                    .map(|kept| kept.runs.into_iter().map(|run| run_key(Some(run))).collect::<Result<_, _>>())
-                    .transpose()?,
-                heartbeat: duration(heartbeat_interval)
-                    .filter(|interval| !interval.is_zero())
-                    .unwrap_or(tradepost_domain::agent::HEARTBEAT),
-            }
-        }
+        }) => Inbound::Welcome {
+            epoch: SessionEpoch(session_epoch),
+            fleet: FleetEpoch(fleet_epoch),
+            recount,
+            kept: kept
+                .map(|kept| kept.runs.into_iter().map(|run| run_key(Some(run))).collect::<Result<_, _>>())
+                .transpose()?,
+            heartbeat: duration(heartbeat_interval)
+                .filter(|interval| !interval.is_zero())
+                .unwrap_or(tradepost_domain::agent::HEARTBEAT),
+        },
         // The keeper of the identity has heard it.
         Response::Trust(_) => return Ok(None),
         Response::Dispatch(message) => {

@@ -29,7 +29,7 @@ use tradepost_runtime::tls::{self, Connector, ReloadingClientConfig, TlsClock, p
 
 use super::convert;
 use super::link::{LinkError, LinkFault};
-use super::remote::{endpoint, within};
+use super::remote::{Failed, endpoint, tried, within};
 use crate::identity::{self, Identity, IdentityStore};
 
 /// How long one call about certificates may take, its connection included.
@@ -242,19 +242,32 @@ impl Keeper {
         }
     }
 
-    /// A new certificate by the present one.
+    /// A new certificate by the present one; by proof of the key where that is not accepted any more, as when a rotation of
+    /// trust was finished while a stream of before stayed open.
     pub async fn renew(&self) -> Result<(), LinkError> {
+        match self.renew_by_certificate().await {
+            Ok(()) => Ok(()),
+            Err(Failed { error, is_certificate: true }) if error.is_passing() => {
+                tracing::info!(%error, "the certificate is not accepted; proving the key to the controller for a new one");
+                self.come_back().await
+            }
+            Err(Failed { error, .. }) => Err(error),
+        }
+    }
+
+    async fn renew_by_certificate(&self) -> Result<(), Failed> {
         let _busy = self.busy.lock().await;
+        let own = |error| Failed { error, is_certificate: false };
         let (address, config) = self.with(|held| (held.identity.agents_address.clone(), self.tls.load()));
-        let request = v1::RenewCertificateRequest {
-            csr_pem: identity::signing_request(&self.key()?).map_err(unusable)?,
-        };
-        let answer = within(CALL, async {
+        let key = self.key().map_err(own)?;
+        let csr_pem = identity::signing_request(&key).map_err(|error| own(unusable(error)))?;
+        let answer = tried(CALL, async {
             let channel = connect(&address, Connector::new(config)).await?;
+            let request = v1::RenewCertificateRequest { csr_pem };
             AgentIdentityServiceClient::new(channel).renew_certificate(request).await
         });
         let v1::RenewCertificateResponse { identity } = answer.await?.into_inner();
-        self.adopt(identity).await?;
+        self.adopt(identity).await.map_err(own)?;
         tracing::info!("the certificate was renewed");
         Ok(())
     }

@@ -44,11 +44,11 @@ pub struct RemoteController {
     keeper: Arc<Keeper>,
 }
 
-/// Why a stream was not opened.
-struct NotOpened {
-    error: LinkError,
-    /// The other side does not like the certificate.
-    is_certificate: bool,
+/// Why a call did not work.
+pub(super) struct Failed {
+    pub(super) error: LinkError,
+    /// One side did not accept the other's certificate.
+    pub(super) is_certificate: bool,
 }
 
 impl RemoteController {
@@ -82,11 +82,26 @@ pub(super) async fn within<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, Status>>,
 ) -> Result<T, LinkError> {
+    tried(limit, call).await.map_err(|failed| failed.error)
+}
+
+/// The same, telling whether another certificate may help.
+pub(super) async fn tried<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Failed> {
     match tokio::time::timeout(limit, call).await {
-        Ok(answer) => answer.map_err(|status| link_error(&status)),
-        Err(_) => {
-            Err(LinkError::unavailable(format!("the controller did not answer within {} s", limit.as_secs())))
-        }
+        Ok(answer) => answer.map_err(|status| Failed {
+            error: link_error(&status),
+            is_certificate: is_about_certificates(&status),
+        }),
+        Err(_) => Err(Failed {
+            error: LinkError::unavailable(format!(
+                "the controller did not answer within {} s",
+                limit.as_secs()
+            )),
+            is_certificate: false,
+        }),
     }
 }
 
@@ -126,23 +141,13 @@ fn message(status: &Status) -> String {
 }
 
 impl RemoteController {
-    async fn open_once(&self, hello: Hello) -> Result<Stream, NotOpened> {
-        let plain = |error| NotOpened { error, is_certificate: false };
-        let join = self.keeper.count_join().map_err(plain)?;
+    async fn open_once(&self, hello: Hello) -> Result<Stream, Failed> {
+        let join = self.keeper.count_join().map_err(|error| Failed { error, is_certificate: false })?;
         let (outbound, frames) = mpsc::channel::<Outbound>(OUTBOUND);
         let requests = futures::stream::iter([convert::hello(hello, join)])
             .chain(ReceiverStream::new(frames).map(convert::outbound));
         let mut client = AgentSessionServiceClient::new(self.channel.clone());
-        let answer = match tokio::time::timeout(CALL_DEADLINE, client.open(requests)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(status)) => {
-                return Err(NotOpened {
-                    error: link_error(&status),
-                    is_certificate: is_about_certificates(&status),
-                });
-            }
-            Err(_) => return Err(plain(LinkError::unavailable("the controller did not answer in time"))),
-        };
+        let answer = tried(CALL_DEADLINE, client.open(requests)).await?;
         let keeper = Arc::clone(&self.keeper);
         let inbound = answer.into_inner().map(move |message| match message {
             Ok(message) => {
@@ -182,7 +187,7 @@ impl ControllerLink for RemoteController {
         self.keeper.prepare().await?;
         match self.open_once(hello.clone()).await {
             Ok(stream) => Ok(stream),
-            Err(NotOpened { error, is_certificate }) => {
+            Err(Failed { error, is_certificate }) => {
                 if error.is_passing() && self.keeper.mend(is_certificate).await? {
                     self.open_once(hello).await.map_err(|again| again.error)
                 } else {

@@ -62,11 +62,8 @@ impl Keeper {
         origin: &status::Origin,
     ) -> Result<SessionSecrets> {
         let _held = self.vault.hold()?;
-        let kept = match self.load()? {
-            Some(kept) => kept,
-            None => {
-                return Err(super::Error::new(super::Exit::Denied, "the context holds no session any more"));
-            }
+        let Some(kept) = self.load()? else {
+            return Err(super::Error::new(super::Exit::Denied, "the context holds no session any more"));
         };
         let renewed_by_another = before.is_none_or(|before| before.refresh_token != kept.refresh_token);
         if renewed_by_another && is_fresh(&kept) {

@@ -120,6 +120,12 @@ async fn follow(
         output.message(&format!("Posting {}", output.message_tone(&posting.id, Tone::Strong)));
         return watch::watch(client, output, posting.id, wait, ended).await;
     }
+    // The answer to a change names the first thing that it waits for; asked again, the controller weighs all of them. The
+    // change is made either way.
+    let posting = match posting.waiting_for.as_str() {
+        "" => posting,
+        _ => client.get_posting(posting.id.clone()).await.unwrap_or(posting),
+    };
     show(client, output, &posting).await?;
     output.hint(&format!("follow it: tradepost postings watch {}", posting.id));
     Ok(Exit::Ok)

@@ -390,6 +390,14 @@ async fn pacing_is_shown_and_changed_by_what_is_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_posting_tells_all_that_stands_in_its_way() {
+    let (home, controller) = set_up().await;
+    controller.script().posting_state = v1::PostingState::Queued.into();
+    let told = run(&home, &["postings", "create", "--listing", LISTING, "--account", "shop"]).ok();
+    assert!(told.contains("waits for  the account to be resumed"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn why_is_one_sentence_and_priorities_have_names() {
     let (home, controller) = set_up().await;
     controller.script().posting_state = v1::PostingState::Queued.into();

@@ -107,12 +107,12 @@ impl Gate {
 }
 
 /// What a rule asks of a user.
-pub(super) fn need(rule: &Rule, step_up: bool) -> Need<'_> {
-    let role = match rule.access {
-        Access::Role(role) => Some(role),
+pub(super) fn need(rule: &Rule, with_proof: bool) -> Need<'_> {
+    let least = match rule.access {
+        Access::Role(least) => Some(least),
         Access::Anyone | Access::User | Access::Agent => None,
     };
-    Need { role, step_up: step_up && rule.step_up, scope: rule.scope.as_deref() }
+    Need { role: least, step_up: with_proof && rule.step_up, scope: rule.scope.as_deref() }
 }
 
 /// What a call shows of its caller.

@@ -102,12 +102,7 @@ impl Agent {
         Ok(self.open(system, &system.agents, said).await?.0)
     }
 
-    async fn open(
-        &self,
-        system: &System,
-        address: &str,
-        said: Said<'_>,
-    ) -> Result<(Stream, v1::Welcome)> {
+    async fn open(&self, system: &System, address: &str, said: Said<'_>) -> Result<(Stream, v1::Welcome)> {
         let Said { runs, knowledge, boot, join_counter } = said;
         let channel = system.channel(address, Some(self.identity()?)).await?;
         let (frames, outgoing) = mpsc::channel(64);

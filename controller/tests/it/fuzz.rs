@@ -46,6 +46,9 @@ fn frames_of_agents() -> Result<()> {
     let look = v1::LookReport {
         items: vec![v1::SeenItem { item_id: "1".into(), url: "http://127.0.0.1/1".into(), matches: true }],
         whole: true,
+        total: 1,
+        page: Some(v1::ReadPage { item_id: "1".into(), read_back: Vec::new(), recipe: "r 1".into() }),
+        evidence: Vec::new(),
     };
     let failure = v1::Failure {
         class: "internal".into(),
@@ -66,12 +69,14 @@ fn frames_of_agents() -> Result<()> {
     );
     let samples: Vec<_> =
         frames.into_iter().map(|frame| v1::OpenRequest { frame: Some(frame) }.encode_to_vec()).collect();
+    let agent = AgentId(uuid::Uuid::from_u128(9));
     for sample in &samples {
-        assert!(session::convert::frame(v1::OpenRequest::decode(sample.as_slice())?).is_ok());
+        let message = v1::OpenRequest::decode(sample.as_slice())?;
+        assert!(session::convert::frame(agent, message).is_ok());
     }
     attack("frames of agents", 1, &samples, |input| {
         if let Ok(message) = v1::OpenRequest::decode(input) {
-            drop(session::convert::frame(message));
+            drop(session::convert::frame(agent, message));
         }
     })
 }

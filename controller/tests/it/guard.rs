@@ -245,8 +245,11 @@ async fn forged_page_tokens_open_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn a_token_may_make_so_many_calls_a_minute() -> Result<()> {
-    let system =
-        System::start_with(TestDatabase::sqlite()?, Some(Box::new(|config| config.users.calls_per_minute = 30))).await?;
+    let system = System::start_with(
+        TestDatabase::sqlite()?,
+        Some(Box::new(|config| config.users.calls_per_minute = 30)),
+    )
+    .await?;
     let ada = system.person("ada").await?;
     let mut refused = None;
     for n in 0..60 {

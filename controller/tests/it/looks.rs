@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tradepost_domain::retry::MAX_ATTEMPTS;
 use tradepost_proto::v1;
 use v1::run_ended::Outcome;
 
-use crate::agent::{Agent, Stream, run, task};
+use crate::agent::{Agent, Stream, failed, run, task};
 use crate::system::{System, User, reason};
 
 struct Scene {
@@ -183,5 +184,30 @@ async fn an_absent_listing_is_posted_again_only_where_the_account_wants_it() -> 
             assert!(posting.failure.context("why")?.message.contains("does not have the listing"));
         }
     }
+    Ok(())
+}
+
+/// A look that cannot be taken is tried again; when it is given up, a person is asked with the same write, and may have it
+/// taken again.
+#[tokio::test]
+async fn a_look_that_is_given_up_asks_a_person() -> Result<()> {
+    let mut scene = Scene::uncertain().await?;
+    let mut tries = 0;
+    while scene.user.posting(&scene.posting.id).await?.state() == v1::PostingState::Uncertain {
+        tries += 1;
+        anyhow::ensure!(tries <= MAX_ATTEMPTS, "a look is tried {tries} times");
+        // Longer than any delay between two tries, and than the first look's.
+        scene.system.clock.advance(Duration::from_secs(3_600));
+        let look = scene.stream.dispatch().await?;
+        scene.stream.acknowledge(&run(&look)).await?;
+        scene.stream.end(&run(&look), failed("network")).await?;
+        let stored = scene.stream.next().await?;
+        anyhow::ensure!(matches!(stored, v1::open_response::Frame::RunEndedStored(_)), "{stored:?}");
+    }
+    assert_eq!(tries, MAX_ATTEMPTS);
+    let posting = scene.user.posting(&scene.posting.id).await?;
+    assert_eq!(posting.state(), v1::PostingState::NeedsHuman);
+    let why = posting.failure.context("a question")?.message;
+    assert!(why.contains("could not be read"), "{why}");
     Ok(())
 }

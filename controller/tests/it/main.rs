@@ -5,6 +5,7 @@
 mod access;
 mod agent;
 mod batch;
+mod feed;
 mod fuzz;
 mod guard;
 mod identity;

@@ -169,16 +169,12 @@ struct Things {
 fn probes(of: &Things) -> Vec<(&'static str, Vec<u8>)> {
     let request_id = || String::from("probe");
     let id = |id: &str| v1::GetAccountRequest { id: id.into() }.encode_to_vec();
-    vec![
+    let mut probes = vec![
         ("AccountService/GetAccount", id(&of.account)),
         (
             "AccountService/BindAccount",
-            v1::BindAccountRequest {
-                id: of.account.clone(),
-                agent_id: of.agent.clone(),
-                etag: String::new(),
-            }
-            .encode_to_vec(),
+            v1::BindAccountRequest { id: of.account.clone(), agent_id: of.agent.clone(), etag: "1".into() }
+                .encode_to_vec(),
         ),
         (
             "AccountService/LoginAccount",
@@ -216,6 +212,17 @@ fn probes(of: &Things) -> Vec<(&'static str, Vec<u8>)> {
         ("AccountService/ResumeAccount", id(&of.account)),
         ("AgentService/GetAgent", id(&of.agent)),
         ("AgentService/RevokeAgent", id(&of.agent)),
+        ("AgentService/ApproveAgent", id(&of.agent)),
+    ];
+    probes.append(&mut listing_probes(of));
+    probes.append(&mut people_probes(of));
+    probes
+}
+
+fn listing_probes(of: &Things) -> Vec<(&'static str, Vec<u8>)> {
+    let request_id = || String::from("probe");
+    let id = |id: &str| v1::GetListingRequest { id: id.into() }.encode_to_vec();
+    vec![
         ("ListingService/GetListing", id(&of.listing)),
         ("ListingService/DeleteListing", id(&of.listing)),
         (
@@ -223,7 +230,7 @@ fn probes(of: &Things) -> Vec<(&'static str, Vec<u8>)> {
             v1::UpdateListingRequest {
                 id: of.listing.clone(),
                 content: Some(crate::system::content()),
-                etag: String::new(),
+                etag: "1".into(),
             }
             .encode_to_vec(),
         ),
@@ -271,6 +278,12 @@ fn probes(of: &Things) -> Vec<(&'static str, Vec<u8>)> {
         ("JobService/ListSteps", v1::ListStepsRequest { job_id: of.job.clone() }.encode_to_vec()),
         ("JobService/ListEvidence", v1::ListEvidenceRequest { job_id: of.job.clone() }.encode_to_vec()),
         ("JobService/DownloadEvidence", id(&of.evidence)),
+    ]
+}
+
+fn people_probes(of: &Things) -> Vec<(&'static str, Vec<u8>)> {
+    let id = |id: &str| v1::RevokeInvitationRequest { id: id.into() }.encode_to_vec();
+    vec![
         (
             "WorkspaceService/SetMemberRole",
             v1::SetMemberRoleRequest { user_id: of.member.clone(), role: v1::Role::Viewer.into() }

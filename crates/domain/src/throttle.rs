@@ -7,7 +7,6 @@
 //! An account's own backoff is short (at most 30 seconds) and is not asked of networks that the user has signed in from
 //! before; the long one is kept for each account and network. So a stranger can delay only their own network for long.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// So many hits in this time.
@@ -63,17 +62,6 @@ impl Backoff {
     }
 }
 
-/// The network of an address, as throttles count it: an IPv4 address, or the /64 that one IPv6 customer has.
-pub fn network(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,13 +74,5 @@ mod tests {
             assert_eq!(PAIR.delay(hits).max(PAIR.cap), PAIR.cap, "{hits}");
         }
         assert_eq!((PAIR.delay(40), ACCOUNT.delay(u32::MAX)), (PAIR.cap, ACCOUNT.cap));
-    }
-
-    #[test]
-    fn a_customer_of_ipv6_is_one_network() {
-        let of = |text: &str| network(text.parse().expect("an address"));
-        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2:ffff::1"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
     }
 }

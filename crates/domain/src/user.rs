@@ -179,13 +179,13 @@ mod tests {
 
     #[test]
     fn passwords_are_long_or_backed_by_a_factor_and_hard_to_guess() {
+        use SecondFactor::{Absent, Present};
         let email: Email = "long.name.of.ada@example.com".parse().expect("valid");
         let check = |password: &str, factor, score| {
             let mut violations = Violations::new();
             check_password(&mut violations, "password", password, &email, factor, (score, None));
             violations.0.pop().map(|violation| violation.description)
         };
-        use SecondFactor::{Absent, Present};
         assert_eq!(check("twelve chars", Absent, 3), None);
         assert!(check("eleven char", Absent, 4).is_some_and(|told| told.contains("at least 12")));
         assert_eq!(check("eight ch", Present, 3), None);

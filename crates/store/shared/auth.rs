@@ -66,27 +66,6 @@ impl Auth for Backend {
         })
         .await
     }
-
-    async fn find_principal(&self, hash: [u8; 32], now: Timestamp) -> Result<Option<Principal>, Error> {
-        self.read(async |conn| {
-            sqlx::query_as!(
-                PrincipalRow,
-                r#"SELECT u.id AS "user_id!: Uuid", u.email AS "email!", u.is_operator AS "is_operator!: bool",
-                          m.role AS "role!", w.id AS "workspace_id!: Uuid", w.name AS "workspace_name!"
-                   FROM api_tokens t JOIN users u ON u.id = t.user_id JOIN workspaces w ON w.id = t.workspace_id
-                       JOIN memberships m ON m.workspace_id = t.workspace_id AND m.user_id = t.user_id
-                   WHERE t.hash = $1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > $2)
-                       AND u.state = 'active'"#,
-                &hash[..],
-                Time(now),
-            )
-            .fetch_optional(&mut *conn)
-            .await?
-            .map(PrincipalRow::into_principal)
-            .transpose()
-        })
-        .await
-    }
 }
 
 /// The user of that address in their oldest workspace; one that is a member of none is found by [`users`] alone.
@@ -131,13 +110,19 @@ async fn add_user(tx: &mut Tx<'_>, user: NewUser, now: Timestamp) -> Result<Prin
     };
     let is_operator = user.role == Role::Operator;
     // Somebody who registered and belongs nowhere yet may have the address.
-    let id = sqlx::query_scalar!(
-        r#"INSERT INTO users (id, email, state, is_operator, created_at) VALUES ($1, $2, 'active', $3, $4)
-           ON CONFLICT (email) DO UPDATE SET state = 'active', is_operator = $3 RETURNING id AS "id!: Uuid""#,
+    sqlx::query!(
+        "INSERT INTO users (id, email, state, is_operator, created_at) VALUES ($1, $2, 'active', FALSE, $3)
+         ON CONFLICT (email) DO NOTHING",
         user.id.0,
         user.email,
-        is_operator,
         Time(now),
+    )
+    .execute(&mut *tx.conn)
+    .await?;
+    let id = sqlx::query_scalar!(
+        r#"UPDATE users SET state = 'active', is_operator = $2 WHERE email = $1 RETURNING id AS "id!: Uuid""#,
+        user.email,
+        is_operator,
     )
     .fetch_one(&mut *tx.conn)
     .await?;

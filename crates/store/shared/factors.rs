@@ -90,7 +90,7 @@ impl Factors for Backend {
     async fn use_step(&self, user: UserId, step: i64) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let used = sqlx::query!(
+                let changed = sqlx::query!(
                     "UPDATE second_factors SET last_step = $2
                      WHERE user_id = $1 AND last_step < $2 AND confirmed_at IS NOT NULL",
                     user.0,
@@ -98,7 +98,7 @@ impl Factors for Backend {
                 )
                 .execute(&mut *tx.conn)
                 .await?;
-                Ok(used.rows_affected() > 0)
+                Ok(changed.rows_affected() > 0)
             })
         })
         .await
@@ -107,7 +107,7 @@ impl Factors for Backend {
     async fn use_recovery_code(&self, user: UserId, hash: [u8; 32], now: Timestamp) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let used = sqlx::query!(
+                let changed = sqlx::query!(
                     "UPDATE recovery_codes SET used_at = $3 WHERE hash = $2 AND user_id = $1 AND used_at IS NULL",
                     user.0,
                     &hash[..],
@@ -115,7 +115,7 @@ impl Factors for Backend {
                 )
                 .execute(&mut *tx.conn)
                 .await?;
-                Ok(used.rows_affected() > 0)
+                Ok(changed.rows_affected() > 0)
             })
         })
         .await

@@ -68,29 +68,25 @@ impl Throttles for Backend {
                 )
                 .fetch_optional(&mut *tx.conn)
                 .await?;
-                match tried {
-                    // The row is ours until the commit.
-                    Some(hits) => {
-                        let delay = backoff.delay(u32::try_from(hits).unwrap_or(u32::MAX));
-                        sqlx::query!(
-                            "UPDATE throttles SET until_us = $2 WHERE key = $1",
-                            key,
-                            (now + delay).as_micros(),
-                        )
-                        .execute(&mut *tx.conn)
-                        .await?;
-                        Ok(None)
-                    }
-                    None => {
-                        let until = sqlx::query_scalar!(
-                            r#"SELECT until_us AS "until_us!" FROM throttles WHERE key = $1"#,
-                            key
-                        )
-                        .fetch_optional(&mut *tx.conn)
-                        .await?;
-                        Ok(until.map(Timestamp::from_micros))
-                    }
-                }
+                let Some(hits) = tried else {
+                    let until = sqlx::query_scalar!(
+                        r#"SELECT until_us AS "until_us!" FROM throttles WHERE key = $1"#,
+                        key
+                    )
+                    .fetch_optional(&mut *tx.conn)
+                    .await?;
+                    return Ok(until.map(Timestamp::from_micros));
+                };
+                // The row is ours until the commit.
+                let delay = backoff.delay(u32::try_from(hits).unwrap_or(u32::MAX));
+                sqlx::query!(
+                    "UPDATE throttles SET until_us = $2 WHERE key = $1",
+                    key,
+                    (now + delay).as_micros(),
+                )
+                .execute(&mut *tx.conn)
+                .await?;
+                Ok(None)
             })
         })
         .await

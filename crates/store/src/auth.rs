@@ -74,9 +74,6 @@ pub trait Auth: Send + Sync {
         token: NewToken,
         now: Timestamp,
     ) -> Result<(Principal, bool), Error>;
-
-    /// Who holds the token that hashes to `hash`, unless it is expired or revoked.
-    async fn find_principal(&self, hash: [u8; 32], now: Timestamp) -> Result<Option<Principal>, Error>;
 }
 
 impl Role {

@@ -6,10 +6,10 @@ use futures::future::{Either, select};
 use tradepost_agent::journal::{Outcome, PermitRequest, Record};
 use tradepost_agent::session::frame::{Ending, Phase};
 use tradepost_domain::failure::{Failure, FailureClass};
+use tradepost_domain::fence::{self, Life, Next, Stage};
 use tradepost_domain::id::PermitId;
 use tradepost_domain::posting::{Receipt, Trail};
 use tradepost_domain::publish::{PublishedItem, baseline_hash};
-use tradepost_domain::time::Timestamp;
 
 use super::run::{Cut, Ready, Run, url};
 use super::session::Answer;
@@ -21,13 +21,11 @@ const ASK: &str = "ask";
 const CONFIRM_WITHIN: Duration = Duration::from_secs(120);
 const FOLLOW_UP: Duration = Duration::from_secs(10);
 
-/// A permit with the moment from which its life counts.
+/// A permit with its life.
 struct Held {
     request: PermitRequest,
     permit: PermitId,
-    boottime: Duration,
-    wall: Timestamp,
-    ttl: Duration,
+    life: Life,
 }
 
 struct Verdict {
@@ -103,7 +101,7 @@ async fn ask(run: &Run, ready: &Ready) -> Result<Held, (Cut, Option<PermitReques
             let permit = granted.permit;
             let given = Record::Permit { request: request.request.clone(), permit, ttl: granted.ttl };
             agent.journal.append(given).await;
-            Ok(Held { request, permit, boottime, wall, ttl: granted.ttl })
+            Ok(Held { request, permit, life: Life { boottime, wall, ttl: granted.ttl } })
         }
         Ok(Err(error)) => {
             agent.journal.append(Record::PermitDenied { request: request.request }).await;
@@ -128,34 +126,38 @@ async fn follow_up(run: &Run, mut request: PermitRequest) {
     let _ = run.agent.machine.within(&run.agent.world, FOLLOW_UP, end).await;
 }
 
-/// Everything that still may stop the click without harm.
+/// Everything that still may stop the click without harm, in the order of [`fence::may_click`].
 async fn last_look(run: &Run, ready: &Ready, held: &Held) -> Result<(), Cut> {
-    let looking = run.step(&ready.chrome, (Phase::Commit, "Look again"), Duration::from_secs(4));
-    let looked = run.agent.machine.within(&run.agent.world, held.ttl, run.until_cut(ASK, looking)).await;
-    looked.unwrap_or_else(|| Err(expired().into()))?;
-    in_time(run, held)?;
-    if run.stop.is_cancelled() {
-        return Err(run.cut(ASK));
+    let world = &run.agent.world;
+    let heeds_time = !world.has(Bug::IgnoreTtl);
+    let mut stage = Stage::Granted;
+    loop {
+        let over = held.life.is_over(run.agent.machine.boottime(world), run.agent.machine.wall());
+        match fence::may_click(over && heeds_time, stage, run.slept() && heeds_time) {
+            // What was looked at before a sleep is not acted upon after it.
+            Next::Look if stage != Stage::Granted => return Err(expired().into()),
+            Next::Look => {
+                let looking = run.step(&ready.chrome, (Phase::Commit, "Look again"), Duration::from_secs(4));
+                let looked = run.agent.machine.within(world, held.life.ttl, run.until_cut(ASK, looking)).await;
+                looked.unwrap_or_else(|| Err(expired().into()))?;
+                stage = Stage::LookedAt;
+            }
+            Next::Announce => {
+                if run.stop.is_cancelled() {
+                    return Err(run.cut(ASK));
+                }
+                if !world.has(Bug::SkipJournal) {
+                    run.agent.journal.append(Record::WillClick { permit: held.permit }).await;
+                }
+                stage = Stage::Announced;
+            }
+            Next::Click => return Ok(()),
+            Next::GiveBack => {
+                world.count("a permit runs out before the click");
+                return Err(expired().into());
+            }
+        }
     }
-    if !run.agent.world.has(Bug::SkipJournal) {
-        run.agent.journal.append(Record::WillClick { permit: held.permit }).await;
-    }
-    in_time(run, held)?;
-    Ok(())
-}
-
-fn in_time(run: &Run, held: &Held) -> Result<(), Failure> {
-    let machine = &run.agent.machine;
-    let wall = machine.wall();
-    let slept = machine.boottime(&run.agent.world).saturating_sub(held.boottime);
-    let walled = wall.since(held.wall).max(held.wall.since(wall));
-    // Whatever the permit's life: what was looked at before a sleep is not acted upon after it.
-    let over = slept >= held.ttl || walled >= held.ttl || run.slept();
-    if over && !run.agent.world.has(Bug::IgnoreTtl) {
-        run.agent.world.count("a permit runs out before the click");
-        return Err(expired());
-    }
-    Ok(())
 }
 
 fn expired() -> Failure {
@@ -183,7 +185,7 @@ async fn click(run: &Run, ready: &Ready, held: &Held) -> Verdict {
         price: ready.task.content.price.decimal(),
     };
     run.stand_down();
-    let age = run.agent.machine.boottime(world).saturating_sub(held.boottime);
+    let age = run.agent.machine.boottime(world).saturating_sub(held.life.boottime);
     lock(&world.ledger).clicked(world, &run.agent.machine, held.permit, age);
     world.say(|| {
         format!("machine {}: CLICK for {} under {}", run.agent.machine.index, form.posting, held.permit)

@@ -16,7 +16,7 @@ use tradepost_agent::session::link::{LinkError, LinkFault};
 use tradepost_agent::session::state::{Action, Local, State, on_frame, on_local};
 use tradepost_agent::wake::{Confirmed, Wake};
 use tradepost_domain::agent::HEARTBEAT;
-use tradepost_domain::id::{BootId, PermitId, SessionEpoch};
+use tradepost_domain::id::{BootId, PermitId, RunLease, SessionEpoch};
 use tradepost_domain::time::Timestamp;
 use tradepost_proto::v1::{OpenRequest, OpenResponse};
 use tradepost_runtime::ids::Ids;
@@ -136,7 +136,12 @@ impl Agent {
         let mut tries = 0_u32;
         loop {
             let wakes = self.wake.count();
-            let hello = lock(&self.state).hello(self.journal.state().knowledge());
+            let mut knowledge = self.journal.state().knowledge();
+            if self.world.has(Bug::TellNothing) {
+                knowledge.permits.clear();
+                knowledge.whole_since = RunLease(0);
+            }
+            let hello = lock(&self.state).hello(knowledge);
             let delay = match self.link.open(hello).await {
                 Ok((to, from)) => match self.converse(to, from, &mut tries, wakes).await {
                     End::Left(delay) => delay,
@@ -361,7 +366,11 @@ impl Agent {
                 Action::Recount => {
                     self.world.count("an agent recounts its journal");
                     let mut unsent = lock(&self.unsent);
-                    for permits in self.journal.state().told().chunks(RECOUNTED) {
+                    let mut told = self.journal.state().told();
+                    if self.world.has(Bug::TellNothing) {
+                        told.clear();
+                    }
+                    for permits in told.chunks(RECOUNTED) {
                         unsent.push_back(Outbound::Recount(permits.to_vec(), false));
                     }
                     unsent.push_back(Outbound::Recount(Vec::new(), true));

@@ -24,7 +24,11 @@ impl v1::posting_service_server::PostingService for Fake {
             let message = "the listing is published on the account already; use --again to post it once more";
             return Err(Status::with_error_details(tonic::Code::AlreadyExists, message, details));
         }
-        Ok(Response::new(v1::CreatePostingResponse { posting: Some(self.posting()) }))
+        // As the controller does: the quick reason here, the whole one to who asks.
+        let queued = self.script().posting_state == i32::from(v1::PostingState::Queued);
+        let waiting_for = if queued { String::from("its turn") } else { String::new() };
+        let posting = v1::Posting { waiting_for, ..self.posting() };
+        Ok(Response::new(v1::CreatePostingResponse { posting: Some(posting) }))
     }
 
     async fn batch_create_postings(
@@ -46,7 +50,10 @@ impl v1::posting_service_server::PostingService for Fake {
 
     async fn get_posting(&self, request: Request<v1::GetPostingRequest>) -> Answer<v1::GetPostingResponse> {
         self.check(&request)?;
-        Ok(Response::new(v1::GetPostingResponse { posting: Some(self.posting()) }))
+        let queued = self.script().posting_state == i32::from(v1::PostingState::Queued);
+        let waiting_for = if queued { String::from("the account to be resumed") } else { String::new() };
+        let posting = v1::Posting { waiting_for, ..self.posting() };
+        Ok(Response::new(v1::GetPostingResponse { posting: Some(posting) }))
     }
 
     async fn list_postings(

@@ -35,11 +35,14 @@ pub struct Need<'a> {
     pub scope: Option<&'a str>,
 }
 
+/// The hash of a token, with the workspace that was named.
+type Key = [u8; 32];
+
 /// Bearers seen lately.
 #[derive(Clone, Default)]
 pub(super) struct Seen {
-    bearers: Arc<Mutex<HashMap<[u8; 32], (Bearer, Instant)>>>,
-    allowances: Arc<Mutex<HashMap<[u8; 32], Allowance>>>,
+    bearers: Arc<Mutex<HashMap<Key, (Bearer, Instant)>>>,
+    allowances: Arc<Mutex<HashMap<Key, Allowance>>>,
 }
 
 /// Calls that were taken from the shared counter already.
@@ -203,12 +206,12 @@ fn authorise_member(bearer: &Bearer, needed: Role) -> Result<()> {
 // === impl Seen ===
 
 impl Seen {
-    fn find(&self, key: &[u8; 32]) -> Option<Bearer> {
+    fn find(&self, key: &Key) -> Option<Bearer> {
         let seen = self.bearers.lock().unwrap_or_else(PoisonError::into_inner);
         seen.get(key).filter(|(_, at)| at.elapsed() < CACHED_FOR).map(|(bearer, _)| bearer.clone())
     }
 
-    fn remember(&self, key: [u8; 32], bearer: Bearer) {
+    fn remember(&self, key: Key, bearer: Bearer) {
         let mut seen = self.bearers.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= CACHED_MAX {
             seen.retain(|_, (_, at)| at.elapsed() < CACHED_FOR);
@@ -218,7 +221,7 @@ impl Seen {
         }
     }
 
-    fn spend(&self, key: &[u8; 32], now: Timestamp) -> bool {
+    fn spend(&self, key: &Key, now: Timestamp) -> bool {
         let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
         match allowances.get_mut(key) {
             Some(allowance) if allowance.left > 0 && allowance.until > now => {
@@ -229,7 +232,7 @@ impl Seen {
         }
     }
 
-    fn allow(&self, key: [u8; 32], allowance: Allowance, now: Timestamp) {
+    fn allow(&self, key: Key, allowance: Allowance, now: Timestamp) {
         let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
         if allowances.len() >= CACHED_MAX {
             allowances.retain(|_, known| known.until > now);

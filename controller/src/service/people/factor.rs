@@ -117,7 +117,7 @@ impl People {
             return Err(Error::new(Reason::SecondFactorRequired, message));
         }
         let key = self.count_code(user).await?;
-        let used = if code.len() == 6 && code.bytes().all(|b| b.is_ascii_digit()) {
+        let good = if code.len() == 6 && code.bytes().all(|b| b.is_ascii_digit()) {
             let factor = self.store.find_factor(user).await?.ok_or_else(absent)?;
             match self.step(user, "", factor, &code).await? {
                 Some(step) => self.store.use_step(user, step).await?,
@@ -126,7 +126,7 @@ impl People {
         } else {
             self.store.use_recovery_code(user, code_hash(user, &code), self.now()).await?
         };
-        if !used {
+        if !good {
             return Err(wrong_code());
         }
         Ok(self.store.forget(&key).await?)

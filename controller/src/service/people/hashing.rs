@@ -156,6 +156,20 @@ mod tests {
         assert_eq!(check("other", Some(&old)).await, Checked::Wrong);
     }
 
+    /// Checking it costs what checking a present user's password costs.
+    #[test]
+    fn nobodys_hash_has_the_parameters_and_lengths_of_everybody_elses() {
+        let nobody = PasswordHash::new(NOBODY).expect("a PHC string");
+        assert!(is_current(&nobody));
+        let fresh = hasher().and_then(|hasher| {
+            hasher.hash_password_with_salt(b"x", &[7; 16]).map_err(|error| Error::internal(error.to_string()))
+        });
+        let (fresh, length) = (fresh.expect("hashed"), NOBODY.len());
+        assert_eq!(fresh.to_string().len(), length);
+        assert_eq!(nobody.hash.map(|hash| hash.len()), fresh.hash.map(|hash| hash.len()));
+        assert_eq!(nobody.salt.map(|salt| salt.len()), fresh.salt.map(|salt| salt.len()));
+    }
+
     #[tokio::test]
     async fn who_would_wait_behind_many_is_told_to_come_back() {
         let hashing = Hashing::new(Ids::seeded(1));

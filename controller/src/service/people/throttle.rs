@@ -1,6 +1,7 @@
 //! Holding back who tries too much; see [`tradepost_domain::throttle`].
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub(super) struct Tries {
 impl People {
     /// Counts one more of `what` from the peer's network.
     pub(super) async fn count(&self, what: &str, window: Window, peer: Peer) -> Result<()> {
-        self.count_key(&format!("{what}:net:{}", throttle::network(peer.address)), window).await
+        self.count_key(&format!("{what}:net:{}", network(peer.address)), window).await
     }
 
     /// Counts one more under `key`. Who has to wait is remembered here, so that hammering costs the database nothing.
@@ -55,7 +56,7 @@ impl People {
     /// Counts a try of an account's password, before its outcome is known.
     pub(super) async fn count_try(&self, email: &Email, peer: Peer) -> Result<Tries> {
         let account = hex::encode(&Sha256::digest(email.as_str().as_bytes())[..16]);
-        let network = throttle::network(peer.address);
+        let network = network(peer.address);
         let tries = Tries {
             pair: format!("login:pair:{account}:{network}"),
             account: format!("login:account:{account}"),
@@ -107,4 +108,28 @@ fn too_many(until: Timestamp, now: Timestamp) -> Error {
         format!("too many tries; wait {} and try again", humantime::format_duration(wait)),
     )
     .retry_after(wait)
+}
+
+/// The network of an address, as throttles count it: an IPv4 address, or the /64 that one IPv6 customer has.
+fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_customer_of_ipv6_is_one_network() {
+        let of = |text: &str| network(text.parse().expect("an address"));
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2:ffff::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+    }
 }

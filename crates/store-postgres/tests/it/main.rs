@@ -4,6 +4,7 @@ mod differential;
 mod engine;
 mod parity;
 mod plans;
+mod upgrade;
 
 use std::sync::Arc;
 

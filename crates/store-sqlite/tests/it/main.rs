@@ -3,6 +3,7 @@
 mod engine;
 mod model;
 mod plans;
+mod upgrade;
 
 use std::sync::Arc;
 

@@ -58,6 +58,7 @@ macro_rules! people_suite {
             secrets::a_session_works_until_it_ends,
             secrets::a_session_moves_on_by_one,
             secrets::a_token_works_in_its_workspace_alone,
+            secrets::a_token_of_the_host_works_until_it_ends,
             secrets::a_code_works_once,
             secrets::hits_are_counted_in_their_window,
             secrets::tries_wait_longer_each_time,
@@ -86,7 +87,7 @@ macro_rules! people_suite {
 macro_rules! conformance_suite {
     ($fresh:path) => {
         $crate::conformance_suite! { $fresh:
-            agents::a_user_gets_further_tokens_and_expired_ones_are_refused,
+            agents::a_user_of_the_host_gets_further_tokens,
             agents::enrolment_can_be_repeated_with_the_same_key_only,
             agents::the_newest_stream_wins,
             agents::a_rebound_account_takes_its_waiting_jobs_along,

@@ -12,7 +12,9 @@ use uuid::Uuid;
 
 use super::Town;
 use super::world::{START, at, first};
-use crate::{Credential, Error, NewApiToken, NewSecrets, NewSession, Role, Scope, Sealed};
+use crate::{
+    Credential, Error, NewApiToken, NewSecrets, NewSession, NewToken, NewUser, Role, Scope, Sealed,
+};
 
 /// A session's id and the hashes of its secrets.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +72,35 @@ impl Town {
         self.store.add_api_token(token, START).await?;
         Ok(hash)
     }
+}
+
+/// A token that is made on the host works for an active operator, until its end; it makes one of who had registered.
+pub async fn a_token_of_the_host_works_until_it_ends(town: Town) -> Result<()> {
+    let ada = town.resident("ada", State::Pending).await?;
+    let token = |expires_at| NewToken {
+        id: TokenId(town.world.id()),
+        name: String::from("laptop"),
+        hash: town.world.hash(),
+        expires_at,
+    };
+    let operator = |email: &str| NewUser {
+        id: UserId(town.world.id()),
+        email: email.to_owned(),
+        role: Role::Operator,
+        workspace: WorkspaceId(town.world.id()),
+        workspace_name: String::from("shop"),
+    };
+    let (endless, short) = (token(None), token(Some(at(10))));
+    let (made, _) = town.store.add_user_token(operator("ada@example.com"), endless.clone(), START).await?;
+    assert_eq!((made.user, made.role), (ada, Role::Operator));
+    town.store.add_user_token(operator("ada@example.com"), short.clone(), START).await?;
+    let bearer = town.store.find_token_bearer(endless.hash, at(1_000_000)).await?.context("gone")?;
+    let role = bearer.membership.as_ref().map(|membership| (membership.workspace, membership.role));
+    assert_eq!((bearer.user, bearer.operator, role), (ada, true, Some((made.workspace, Role::Owner))));
+    assert!(town.store.find_token_bearer(short.hash, at(9)).await?.is_some());
+    assert_eq!(town.store.find_token_bearer(short.hash, at(10)).await?, None);
+    assert_eq!(town.store.find_token_bearer(town.world.hash(), START).await?, None);
+    Ok(())
 }
 
 /// A session's secrets work until they, the session or the user end.

@@ -32,21 +32,10 @@ impl Auth for Model {
             };
             unless(tx.tables.tokens.has(token.id), Conflict::Id)?;
             unless(tx.tables.tokens.rows().any(|other| other.hash == token.hash), Conflict::Id)?;
-            let stored = Token { user: user.id, hash: token.hash, expires_at: token.expires_at };
-            tx.tables.tokens.put(token.id, stored);
+            tx.tables.tokens.put(token.id, Token { hash: token.hash });
             let principal = tx.tables.principal(&user).ok_or_else(|| refused("users_workspace"))?;
             Ok((principal, is_new))
         })
-    }
-
-    async fn find_principal(&self, hash: [u8; 32], now: Timestamp) -> Result<Option<Principal>, Error> {
-        Ok(self.read(|tables| {
-            let token = tables.tokens.rows().find(|token| token.hash == hash)?;
-            if token.expires_at.is_some_and(|end| end <= now) {
-                return None;
-            }
-            tables.principal(tables.users.get(token.user)?)
-        }))
     }
 }
 
@@ -198,8 +187,12 @@ fn redeem(tx: &mut Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp) -> R
         return Ok(Redeemed::UnknownToken);
     };
     if let Some(holder) = invitation.agent {
-        let holder = tx.tables.agents.get(holder).filter(|holder| holder.key_hash == agent.key_hash);
-        return Ok(holder.cloned().map_or(Redeemed::OtherKey, |holder| Redeemed::Agent(Box::new(holder))));
+        let known = tx.tables.agents.get(holder).filter(|known| known.key_hash == agent.key_hash);
+        if let Some(known) = known.cloned() {
+            return Ok(Redeemed::Agent(Box::new(known)));
+        }
+        tx.append_event(invitation.workspace, Kind::EnrolmentRefused, subject(holder), json!({}), now)?;
+        return Ok(Redeemed::OtherKey);
     }
     if invitation.expires_at <= now {
         return Ok(Redeemed::UnknownToken);

@@ -99,9 +99,7 @@ struct User {
 
 #[derive(Debug, Clone)]
 struct Token {
-    user: UserId,
     hash: [u8; 32],
-    expires_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
@@ -316,6 +314,11 @@ impl<'t> View<'t> {
     /// Every account.
     pub fn accounts(self) -> impl Iterator<Item = &'t Account> {
         self.0.accounts.rows()
+    }
+
+    /// Every event.
+    pub fn events(self) -> impl Iterator<Item = &'t Event> {
+        self.0.events.rows()
     }
 
     /// One job.
