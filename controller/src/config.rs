@@ -334,9 +334,7 @@ impl Config {
         match (&self.secrets.keys, &self.secrets.keys_file) {
             (Some(keys), _) => Source::Setting(keys.clone()),
             (None, Some(path)) => Source::File { path: path.clone(), own: Own::Given },
-            (None, None) => {
-                Source::File { path: self.identity_folder().join(ring::FILE), own: Own::Ours }
-            }
+            (None, None) => Source::File { path: self.identity_folder().join(ring::FILE), own: Own::Ours },
         }
     }
 

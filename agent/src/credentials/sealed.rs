@@ -114,7 +114,8 @@ impl SealedCredentials {
         let Login { username, password, site: of_site, origin } =
             opened.map_err(|_| again("the sealed password does not open on this PC"))?;
         if of_site != account.site || origin != account.site_url.origin().ascii_serialization() {
-            let why = format!("the password was sealed for {origin}, and the account is at {}", account.site_url);
+            let why =
+                format!("the password was sealed for {origin}, and the account is at {}", account.site_url);
             return Err(again(&why));
         }
         Ok(Credential { username, password })
@@ -132,7 +133,9 @@ impl SealedCredentials {
         let set = format!("`tradepost accounts credentials set {name:?}`");
         let by_hand = format!("sign in by yourself with `tradepost accounts login {name:?}`");
         Err(NotUsed(match withheld {
-            Withheld::Old => format!("the sealed password is older than one used before; set it again with {set}"),
+            Withheld::Old => {
+                format!("the sealed password is older than one used before; set it again with {set}")
+            }
             Withheld::Refused => format!(
                 "the site refused the sealed password of this account, so it is not tried again; set the right one with {set}, or {by_hand}"
             ),
@@ -185,7 +188,8 @@ impl SealedCredentials {
     }
 
     fn write(&self, all: &BTreeMap<String, Noted>) -> Result<(), Error> {
-        let bytes = serde_json::to_vec_pretty(all).map_err(|_| Error::Damaged { path: self.tries.clone() })?;
+        let bytes =
+            serde_json::to_vec_pretty(all).map_err(|_| Error::Damaged { path: self.tries.clone() })?;
         files::replace_private(&self.tries, &bytes)
             .map_err(|source| Error::Io { path: self.tries.clone(), source })
     }

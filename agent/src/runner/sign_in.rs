@@ -144,7 +144,8 @@ async fn type_password(run: &Run, desk: &mut Desk, password: Password) -> Result
     }
     signed_in.map_err(|cut| match cut {
         Cut::Failed(failure) if outcome == Use::Refused => {
-            let message = format!("{}; it is not tried again; {}", failure.message, how_to_correct(run, &from));
+            let message =
+                format!("{}; it is not tried again; {}", failure.message, how_to_correct(run, &from));
             Failure { message, ..failure }.into()
         }
         cut => cut,
@@ -187,7 +188,9 @@ fn how_to_correct(run: &Run, from: &Origin) -> String {
             format!("`tradepost-agent credentials set --account {id} --username …` on the agent's PC")
         }
     };
-    format!("set the right one with {set}, or sign in by hand with `tradepost accounts login {name:?}`, then resume")
+    format!(
+        "set the right one with {set}, or sign in by hand with `tradepost accounts login {name:?}`, then resume"
+    )
 }
 
 async fn sign_in_or_wait(run: &Run, desk: &mut Desk) -> Result<SignedIn, Cut> {

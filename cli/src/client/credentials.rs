@@ -19,7 +19,8 @@ impl Client {
         let key = match key {
             Some(v1::CredentialKey { agent_id, public_key, identity_key, signature }) => {
                 let public = public_key.try_into();
-                let public_key = public.map_err(|_| Error::failed("the agent's key for credentials is damaged"))?;
+                let public_key =
+                    public.map_err(|_| Error::failed("the agent's key for credentials is damaged"))?;
                 Some(SealingKey { agent_id, public_key, identity_key, signature })
             }
             None => None,
@@ -61,7 +62,9 @@ fn convert_credential(message: v1::Credential) -> Result<Credential> {
         Ok(v1::CredentialState::Moved) => "moved",
         Ok(v1::CredentialState::Removed) => "removed",
         Ok(v1::CredentialState::Unspecified) | Err(_) => {
-            return Err(Error::failed("the controller sent a credential's state that this version does not know"));
+            return Err(Error::failed(
+                "the controller sent a credential's state that this version does not know",
+            ));
         }
     };
     Ok(Credential {

@@ -31,8 +31,11 @@ pub(super) async fn run(
             let StoredCredential { credential, .. } = client.credential(account.id.clone()).await?;
             match credential {
                 Some(credential) => show(&account, &credential, client, output).await,
-                None => Err(Error::new(Exit::NotFound, format!("account {:?} has no sealed password", account.name))
-                    .hint(format!("set one: tradepost accounts credentials set {:?}", account.name))),
+                None => Err(Error::new(
+                    Exit::NotFound,
+                    format!("account {:?} has no sealed password", account.name),
+                )
+                .hint(format!("set one: tradepost accounts credentials set {:?}", account.name))),
             }
         }
         CredentialsCommand::Remove { account } => {
@@ -54,7 +57,8 @@ async fn set(
 ) -> Result<()> {
     let StoredCredential { credential, key, workspace_id } = client.credential(account.id.clone()).await?;
     let Some(key) = key else {
-        let error = Error::failed(format!("the agent of account {:?} has told no key to seal to", account.name));
+        let error =
+            Error::failed(format!("the agent of account {:?} has told no key to seal to", account.name));
         return Err(if account.agent_id.is_empty() {
             error.hint(format!("bind it to an agent first: tradepost accounts bind {:?} AGENT", account.name))
         } else {
@@ -79,7 +83,9 @@ async fn set(
         [("name", username.chars().count()), ("password", password.expose_secret().chars().count())]
     {
         if length > TEXT_MAX {
-            return Err(Error::usage(format!("the {what} has {length} characters; at most {TEXT_MAX} are taken")));
+            return Err(Error::usage(format!(
+                "the {what} has {length} characters; at most {TEXT_MAX} are taken"
+            )));
         }
     }
     let login = Login { username: username.into(), password, site: account.site.clone(), origin };
@@ -137,8 +143,9 @@ fn trust(
                 "Agent {name:?} has the key {shown}. Compare it with what `tradepost-agent status` shows on its PC."
             ));
             if prompt::has_terminal() && !prompt::yes("Is it the same? (y/n)")? {
-                return Err(Error::new(Exit::Denied, "nothing was set")
-                    .hint("somebody may have put another key in its place: tell whoever runs the controller"));
+                return Err(Error::new(Exit::Denied, "nothing was set").hint(
+                    "somebody may have put another key in its place: tell whoever runs the controller",
+                ));
             }
         }
         (Known::Other(before), None) => {
@@ -146,8 +153,12 @@ fn trust(
                 Exit::Denied,
                 format!("agent {name:?} has the key {shown}; it was {before} the last time"),
             )
-            .hint("was the PC enrolled anew? compare with `tradepost-agent status` there, then add --agent-key")
-            .hint("if not, somebody may have put another key in its place: tell whoever runs the controller"));
+            .hint(
+                "was the PC enrolled anew? compare with `tradepost-agent status` there, then add --agent-key",
+            )
+            .hint(
+                "if not, somebody may have put another key in its place: tell whoever runs the controller",
+            ));
         }
     }
     known.keep(agent_id, &shown)

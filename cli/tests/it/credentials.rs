@@ -59,7 +59,10 @@ async fn a_password_is_sealed_to_the_agents_own_key_and_to_no_other() {
     controller.script().credential_key = Some(first.key());
     let run = set(&home, &[]);
     assert_eq!(run.code, 0, "{run:?}");
-    assert!(run.stderr.contains(&first.fingerprint()) && run.stderr.contains("tradepost-agent status"), "{run:?}");
+    assert!(
+        run.stderr.contains(&first.fingerprint()) && run.stderr.contains("tradepost-agent status"),
+        "{run:?}"
+    );
     assert!(run.stderr.contains("typed on https://sandbox.example alone"), "{run:?}");
     assert!(!run.stdout.contains(PASSWORD) && !run.stderr.contains(PASSWORD), "{run:?}");
     let (generation, sealed) = controller.script().sealed.pop().expect("stored");

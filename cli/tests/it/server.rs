@@ -409,14 +409,19 @@ impl v1::account_service_server::AccountService for Fake {
         _: Request<v1::GetCredentialRequest>,
     ) -> Answer<v1::GetCredentialResponse> {
         let key = self.script().credential_key.clone();
-        Ok(Response::new(v1::GetCredentialResponse { key, workspace_id: WORKSPACE.to_owned(), credential: None }))
+        Ok(Response::new(v1::GetCredentialResponse {
+            key,
+            workspace_id: WORKSPACE.to_owned(),
+            credential: None,
+        }))
     }
 
     async fn set_credential(
         &self,
         request: Request<v1::SetCredentialRequest>,
     ) -> Answer<v1::SetCredentialResponse> {
-        let v1::SetCredentialRequest { account_id, agent_id, key_id: _, generation, sealed } = request.into_inner();
+        let v1::SetCredentialRequest { account_id, agent_id, key_id: _, generation, sealed } =
+            request.into_inner();
         self.script().sealed.push((generation, sealed));
         let state = v1::CredentialState::Ready.into();
         let credential = v1::Credential { account_id, agent_id, generation, state, ..Default::default() };

@@ -32,7 +32,8 @@ pub(crate) fn check(args: &Args, config: &Config) -> ExitCode {
         }
     }
     settings.sort_by(|a, b| a.key.cmp(&b.key));
-    let width = |of: fn(&Setting) -> &str| settings.iter().map(|setting| of(setting).len()).max().unwrap_or(0);
+    let width =
+        |of: fn(&Setting) -> &str| settings.iter().map(|setting| of(setting).len()).max().unwrap_or(0);
     let (keys, values) = (width(|setting| &setting.key), width(|setting| &setting.value).min(44));
     let lines: Vec<String> = settings
         .iter()
@@ -42,7 +43,11 @@ pub(crate) fn check(args: &Args, config: &Config) -> ExitCode {
     for risk in &risks {
         remark(format_args!("warning: {risk}"));
     }
-    remark(if risks.is_empty() { "the configuration is right" } else { "the configuration is right, but see the warnings" });
+    remark(if risks.is_empty() {
+        "the configuration is right"
+    } else {
+        "the configuration is right, but see the warnings"
+    });
     code
 }
 

@@ -34,8 +34,10 @@ pub(crate) async fn run(config: &Config, command: KeysCommand) -> Result<ExitCod
 
 async fn list(keys: &Keys) -> Result<ExitCode, Error> {
     let standings = keys.list().await?;
-    let sealing = standings.iter().filter(|standing| standing.present > 0).map(|standing| standing.version).max();
-    let mut text = format!("{:<8} {:<12} {:>9} {:>9}  {}", "VERSION", "FINGERPRINT", "DATA KEYS", "SECRETS", "");
+    let sealing =
+        standings.iter().filter(|standing| standing.present > 0).map(|standing| standing.version).max();
+    let mut text =
+        format!("{:<8} {:<12} {:>9} {:>9}  {}", "VERSION", "FINGERPRINT", "DATA KEYS", "SECRETS", "");
     for standing in &standings {
         let Standing { version, fingerprint, present, superseded, values } = standing;
         let fingerprint = fingerprint.as_deref().unwrap_or("missing");
@@ -144,11 +146,16 @@ async fn retire(keys: &Keys, version: i64, ids: &tradepost_runtime::ids::Ids) ->
     let ring = keys.sealer().ring();
     if ring.is_ours() {
         ring.remove(version, ids)?;
-        remark(format_args!("its line is out of {}; take it out of other controllers' files as well", ring.place()));
+        remark(format_args!(
+            "its line is out of {}; take it out of other controllers' files as well",
+            ring.place()
+        ));
     } else {
         remark(format_args!("take its line out of {}", ring.place()));
     }
-    remark("backups made before the rotation open with the old key alone: keep a copy of it with them, and nowhere else");
+    remark(
+        "backups made before the rotation open with the old key alone: keep a copy of it with them, and nowhere else",
+    );
     Ok(say(&format!("v{version} is retired")))
 }
 

@@ -68,7 +68,8 @@ impl Config {
                 ));
             }
         }
-        let mut files = vec![self.identity_folder().join("ca.key"), self.identity_folder().join("agents-ca.key")];
+        let mut files =
+            vec![self.identity_folder().join("ca.key"), self.identity_folder().join("agents-ca.key")];
         files.extend(self.api.key_file.clone());
         if let Source::File { path, own: _ } = self.keys() {
             files.push(path);
@@ -95,7 +96,9 @@ impl Config {
     fn database_has_password(&self) -> bool {
         let Some(url) = &self.database.url else { return false };
         let parsed = url::Url::parse(url.expose_secret());
-        parsed.is_ok_and(|url| url.password().is_some() || url.query().is_some_and(|query| query.contains("password")))
+        parsed.is_ok_and(|url| {
+            url.password().is_some() || url.query().is_some_and(|query| query.contains("password"))
+        })
     }
 }
 
@@ -169,7 +172,9 @@ mod tests {
         let all: String = text
             .lines()
             .filter_map(|line| line.strip_prefix("# TRADEPOST_"))
-            .filter(|line| !line.contains("_FILE=") && !line.contains("SECRETS__KEYS") && !line.contains("__DATABASE__"))
+            .filter(|line| {
+                !line.contains("_FILE=") && !line.contains("SECRETS__KEYS") && !line.contains("__DATABASE__")
+            })
             .map(|line| format!("TRADEPOST_{line}\n"))
             .collect();
         std::fs::write(&file, &all).expect("written");

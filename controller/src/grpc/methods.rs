@@ -180,10 +180,15 @@ mod tests {
         for path in walk().iter().map(path_of) {
             let (_, rule) = rule(&path).expect("every method has one");
             let method = path.rsplit('/').next().unwrap_or_default();
-            let of_agents =
-                ["AgentIdentityService", "AgentCredentialService", "AgentSessionService", "PublishPermitService", "EvidenceService/"]
-                    .iter()
-                    .any(|service| path.contains(service));
+            let of_agents = [
+                "AgentIdentityService",
+                "AgentCredentialService",
+                "AgentSessionService",
+                "PublishPermitService",
+                "EvidenceService/",
+            ]
+            .iter()
+            .any(|service| path.contains(service));
             assert_eq!(of_agents, rule.access == Agent, "{path}");
             // Their own tokens and their own membership are theirs to change.
             let own = ["CreateToken", "LeaveWorkspace"].contains(&method);

@@ -80,7 +80,9 @@ pub enum Error {
         mend: String,
     },
     /// The keys are somebody else's to change.
-    #[error("secrets: {0} is not ours to write; make a key with `controller keys add --print` and put it there")]
+    #[error(
+        "secrets: {0} is not ours to write; make a key with `controller keys add --print` and put it there"
+    )]
     NotOurs(String),
     /// There are secrets in the database and no keys here.
     #[error(
@@ -89,7 +91,9 @@ pub enum Error {
     )]
     Lost(String),
     /// A data key does not open under the key that wrapped it.
-    #[error("secrets: the data key v{version} does not open; key v{version} in {place} is not the one it was wrapped with")]
+    #[error(
+        "secrets: the data key v{version} does not open; key v{version} in {place} is not the one it was wrapped with"
+    )]
     Wrapped {
         /// The version.
         version: i64,

@@ -219,9 +219,11 @@ fn line(version: i64, key: &[u8; 32]) -> Zeroizing<String> {
 fn parse(text: &str, origin: &str) -> Result<BTreeMap<i64, Arc<Key>>, Error> {
     let mut keys = BTreeMap::new();
     let entries = text.split(['\n', ',']).enumerate();
-    for (n, entry) in entries.filter(|(_, entry)| !entry.trim().is_empty() && !entry.trim().starts_with('#')) {
+    for (n, entry) in entries.filter(|(_, entry)| !entry.trim().is_empty() && !entry.trim().starts_with('#'))
+    {
         let wrong = |problem| Error::Key { origin: origin.to_owned(), line: n + 1, problem };
-        let (version, key) = parse_line(entry).ok_or_else(|| wrong("is no key: write \"v1 BASE64\" with 32 bytes"))?;
+        let (version, key) =
+            parse_line(entry).ok_or_else(|| wrong("is no key: write \"v1 BASE64\" with 32 bytes"))?;
         if key.iter().collect::<BTreeSet<_>>().len() < DIFFERENT_MIN {
             return Err(wrong("is not random: make a key with `controller keys add --print`"));
         }
@@ -320,7 +322,9 @@ mod tests {
         let adding: Vec<_> = (0..4)
             .map(|seed| {
                 let source = ours(folder.path());
-                std::thread::spawn(move || Ring::load(source).expect("loads").add(&Ids::seeded(seed)).expect("added"))
+                std::thread::spawn(move || {
+                    Ring::load(source).expect("loads").add(&Ids::seeded(seed)).expect("added")
+                })
             })
             .collect();
         let mut versions: Vec<i64> =
@@ -345,7 +349,8 @@ mod tests {
             assert!(error.contains(part) && error.contains(&format!("entry {line}")), "{error}");
             assert!(!error.contains(&STANDARD.encode([7_u8; 32])), "{error}");
         }
-        let (_, second) = Ring::load(Source::Setting(good.as_str().into())).expect("loads").fresh_line(&Ids::seeded(2));
+        let (_, second) =
+            Ring::load(Source::Setting(good.as_str().into())).expect("loads").fresh_line(&Ids::seeded(2));
         let ring = Ring::load(Source::Setting(format!("{},{}", *good, *second).into())).expect("two keys");
         assert_eq!(ring.newest(), Some(2));
         let error = ring.add(&Ids::seeded(3)).expect_err("not ours").to_string();

@@ -167,8 +167,7 @@ impl Keys {
         let ring = self.sealer.ring();
         let version = ring.newest().ok_or_else(|| Error::None(ring.place()))?;
         let data_keys = self.begin_data_keys(version).await?;
-        let mut rotated =
-            Rotated { version, data_keys, resealed: 0, unopened: Vec::new(), cancelled: false };
+        let mut rotated = Rotated { version, data_keys, resealed: 0, unopened: Vec::new(), cancelled: false };
         // Once there is one of this version, nobody begins an older one any more: the second look sees all.
         rotated.data_keys += self.begin_data_keys(version).await?;
         let total = self.count_below(version).await?;

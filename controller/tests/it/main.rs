@@ -10,6 +10,7 @@ mod fuzz;
 mod guard;
 mod identity;
 mod input;
+mod keys;
 mod looks;
 mod matrix;
 mod pacing;

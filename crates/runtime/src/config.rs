@@ -288,7 +288,10 @@ fn read_dotenv(path: &Path, problems: &mut Problems) -> Vec<(String, String)> {
             Err(_) => problems.add(
                 Some(&origin),
                 "",
-                format!("entry {} is not NAME=value; put quotes around a value with spaces", variables.len() + 1),
+                format!(
+                    "entry {} is not NAME=value; put quotes around a value with spaces",
+                    variables.len() + 1
+                ),
             ),
         }
     }

@@ -73,7 +73,9 @@ pub enum Error {
     #[error("the agent's key cannot be used")]
     Key,
     /// It was changed, or sealed for something else.
-    #[error("the credential does not open: it was changed, or sealed for another account, agent, key or generation")]
+    #[error(
+        "the credential does not open: it was changed, or sealed for another account, agent, key or generation"
+    )]
     Damaged,
 }
 
@@ -134,7 +136,8 @@ pub fn seal(key: &[u8; 32], place: Place, login: &Login, ids: &Ids) -> Result<Ve
         origin: login.origin.clone(),
     };
     // Long enough for every character written as an escape: the text is never moved in memory.
-    let longest = 6 * (inside.username.len() + inside.password.len() + inside.site.len() + inside.origin.len());
+    let longest =
+        6 * (inside.username.len() + inside.password.len() + inside.site.len() + inside.origin.len());
     let mut text = Zeroizing::new(Vec::with_capacity(longest + 2 * PAD));
     let written = serde_json::to_writer(&mut *text, &inside);
     inside.username.zeroize();

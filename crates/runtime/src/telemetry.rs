@@ -148,13 +148,15 @@ where
         Some(export) => Some(export.layer(options)?),
         None => None,
     };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter.and(tactful()))).with(spans);
+    let subscriber =
+        tracing_subscriber::registry().with(lines.with_filter(filter.and(tactful()))).with(spans);
     Ok((Dispatch::new(subscriber), Guard { export }))
 }
 
 /// Libraries that write what they carry, header by header and body by body, when they are asked for details: passwords that
 /// are typed in a browser, bearer tokens. Whatever the filter says, they are not heard below `info`.
-const TALKATIVE: [&str; 7] = ["thirtyfour", "h2", "hyper", "hyper_util", "reqwest", "tower_http", "tungstenite"];
+const TALKATIVE: [&str; 7] =
+    ["thirtyfour", "h2", "hyper", "hyper_util", "reqwest", "tower_http", "tungstenite"];
 
 fn tactful<S>() -> impl Filter<S> + Send + Sync + 'static {
     tracing_subscriber::filter::filter_fn(|metadata: &tracing::Metadata<'_>| {

@@ -38,9 +38,8 @@ struct CredentialRow {
 
 impl CredentialRow {
     fn into_credential(self) -> Result<AccountCredential, Fault> {
-        let state = State::from_name(&self.state).ok_or_else(|| {
-            Fault::inconsistent("account_credentials.state", self.account_id, &self.state)
-        })?;
+        let state = State::from_name(&self.state)
+            .ok_or_else(|| Fault::inconsistent("account_credentials.state", self.account_id, &self.state))?;
         let key_version = self.key_version;
         Ok(AccountCredential {
             account: AccountId(self.account_id),
@@ -196,11 +195,7 @@ async fn find(conn: &mut Conn, account: AccountId) -> Result<Option<AccountCrede
     row.map(CredentialRow::into_credential).transpose()
 }
 
-async fn set(
-    mut tx: Tx<'_>,
-    new: NewAccountCredential,
-    now: Timestamp,
-) -> Result<AccountCredential, Fault> {
+async fn set(mut tx: Tx<'_>, new: NewAccountCredential, now: Timestamp) -> Result<AccountCredential, Fault> {
     // Holds the account: it is not bound to another agent meanwhile.
     let bound = sqlx::query!(
         "UPDATE accounts SET agent_id = agent_id WHERE id = $1 AND workspace_id = $2 AND agent_id = $3",

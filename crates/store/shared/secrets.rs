@@ -2,9 +2,7 @@
 
 use async_trait::async_trait;
 use tradepost_domain::time::Timestamp;
-use tradepost_store::{
-    Conflict, DataKey, Error, Reseal, Scope, Sealed, SealedColumn, SealedRow, Secrets,
-};
+use tradepost_store::{Conflict, DataKey, Error, Reseal, Scope, Sealed, SealedColumn, SealedRow, Secrets};
 use uuid::Uuid;
 
 use super::{Fault, Tx};

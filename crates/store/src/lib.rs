@@ -102,9 +102,6 @@ pub trait Store:
 }
 
 /// All that a controller asks of a database: the work, and who may do it.
-pub trait Database:
-    Store + Users + Sessions + Factors + Throttles + Secrets + AccountCredentials
-{
-}
+pub trait Database: Store + Users + Sessions + Factors + Throttles + Secrets + AccountCredentials {}
 
 impl<T: Store + Users + Sessions + Factors + Throttles + Secrets + AccountCredentials> Database for T {}

@@ -1,9 +1,11 @@
 //! End-to-end tests.
 
 mod bad_input;
+mod canary;
 #[cfg(target_os = "linux")]
 mod chaos;
 mod crashes;
+mod credentials;
 mod main_flow;
 #[cfg(target_os = "linux")]
 mod orphans;

@@ -138,7 +138,8 @@ async fn last_look(run: &Run, ready: &Ready, held: &Held) -> Result<(), Cut> {
             Next::Look if stage != Stage::Granted => return Err(expired().into()),
             Next::Look => {
                 let looking = run.step(&ready.chrome, (Phase::Commit, "Look again"), Duration::from_secs(4));
-                let looked = run.agent.machine.within(world, held.life.ttl, run.until_cut(ASK, looking)).await;
+                let looked =
+                    run.agent.machine.within(world, held.life.ttl, run.until_cut(ASK, looking)).await;
                 looked.unwrap_or_else(|| Err(expired().into()))?;
                 stage = Stage::LookedAt;
             }

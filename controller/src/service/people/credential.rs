@@ -92,12 +92,14 @@ impl People {
             _ => None,
         };
         if key.is_none_or(|key| key_id(&key.public_key) != offered.key_id) {
-            let message = "the account is bound to another agent by now, or its agent has a new key; begin anew";
+            let message =
+                "the account is bound to another agent by now, or its agent has a new key; begin anew";
             return Err(Error::new(Reason::CredentialOutdated, message));
         }
         let place = Place::credential(caller.workspace, offered.account);
         for _ in 0..TRIES {
-            let sealed = self.sealer.seal(place, &offered.sealed, self.now()).await.map_err(Error::internal)?;
+            let sealed =
+                self.sealer.seal(place, &offered.sealed, self.now()).await.map_err(Error::internal)?;
             let new = NewAccountCredential {
                 account: offered.account,
                 workspace: caller.workspace,

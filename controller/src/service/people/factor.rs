@@ -4,6 +4,7 @@ use totp_rs::{Builder, Secret, Totp};
 use tradepost_domain::id::UserId;
 use tradepost_domain::throttle;
 use tradepost_store::{Bearer, Conflict, Error as StoreError, Factor, Scope};
+use zeroize::Zeroizing;
 
 use super::session::{session_of, user_missing};
 use super::{People, hash};
@@ -32,7 +33,7 @@ impl People {
     /// Begins a second factor, or begins it anew; nothing is asked at sign-in until it is confirmed.
     pub async fn begin_factor(&self, bearer: &Bearer) -> Result<Seed> {
         session_of(bearer)?;
-        let mut seed = zeroize::Zeroizing::new([0_u8; SEED]);
+        let mut seed = Zeroizing::new([0_u8; SEED]);
         self.core.ids.fill(seed.as_mut_slice());
         let totp = totp(seed.as_slice(), &bearer.email)?;
         let uri = totp.to_url().map_err(|error| Error::internal(error.to_string()))?;
@@ -140,6 +141,19 @@ impl People {
 
     /// The time step that `code` belongs to, if it is near enough.
     async fn step(&self, user: UserId, email: &str, factor: Factor, code: &str) -> Result<Option<i64>> {
+        let seed = self.open_seed(user, factor).await?;
+        let seconds = u64::try_from(self.now().as_micros() / 1_000_000).unwrap_or(0);
+        let step = totp(&seed, email)?.check(code.trim(), seconds);
+        Ok(step.and_then(|step| i64::try_from(step).ok()))
+    }
+
+    /// The seed of a user's authenticator.
+    pub async fn read_seed(&self, user: UserId) -> Result<Zeroizing<Vec<u8>>> {
+        let factor = self.store.find_factor(user).await?.ok_or_else(absent)?;
+        self.open_seed(user, factor).await
+    }
+
+    async fn open_seed(&self, user: UserId, factor: Factor) -> Result<Zeroizing<Vec<u8>>> {
         let place = Place::seed(user);
         let seed = match self.sealer.open(place, &factor.seed).await {
             // It was sealed anew since it was read, and its old key retired.
@@ -149,10 +163,7 @@ impl People {
             }
             opened => opened,
         };
-        let seed = seed.map_err(Error::internal)?;
-        let seconds = u64::try_from(self.now().as_micros() / 1_000_000).unwrap_or(0);
-        let step = totp(&seed, email)?.check(code.trim(), seconds);
-        Ok(step.and_then(|step| i64::try_from(step).ok()))
+        seed.map_err(Error::internal)
     }
 
     fn recovery_codes(&self, user: UserId) -> (Vec<String>, Vec<[u8; 32]>) {

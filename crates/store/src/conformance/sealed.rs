@@ -94,9 +94,11 @@ async fn move_all(town: &Town, version: i64) -> Result<()> {
             let Some(last) = rows.last() else { break };
             after = Some((last.sealed.key_version, last.id));
             seen.extend(rows.iter().map(|row| row.id));
-            let stale = rows.iter().map(|row| Reseal { id: row.id, from: sealed(1, 77), to: sealed(version, 0) });
+            let stale =
+                rows.iter().map(|row| Reseal { id: row.id, from: sealed(1, 77), to: sealed(version, 0) });
             assert_eq!(town.store.reseal(column, stale.collect()).await?, 0);
-            let anew = rows.into_iter().map(|row| Reseal { id: row.id, from: row.sealed, to: sealed(version, 2) });
+            let anew =
+                rows.into_iter().map(|row| Reseal { id: row.id, from: row.sealed, to: sealed(version, 2) });
             changed += town.store.reseal(column, anew.collect()).await?;
         }
         if changed == 0 {

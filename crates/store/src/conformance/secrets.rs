@@ -12,9 +12,7 @@ use uuid::Uuid;
 
 use super::Town;
 use super::world::{START, at, first};
-use crate::{
-    Credential, Error, NewApiToken, NewSecrets, NewSession, NewToken, NewUser, Role, Scope, Sealed,
-};
+use crate::{Credential, Error, NewApiToken, NewSecrets, NewSession, NewToken, NewUser, Role, Scope, Sealed};
 
 /// A session's id and the hashes of its secrets.
 #[derive(Debug, Clone, Copy)]
