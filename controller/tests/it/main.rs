@@ -5,6 +5,7 @@
 mod access;
 mod agent;
 mod batch;
+mod credentials;
 mod feed;
 mod fuzz;
 mod guard;
