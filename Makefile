@@ -1,5 +1,5 @@
 # Everything a newcomer needs is `make demo` and `make test`. The work is done by cargo, npm and the scripts in deploy/.
-.PHONY: help demo test lint sim model sqlx check-windows bench-flow bench-queue bench-scale bench-stampede chaos orphans attacks security fuzz
+.PHONY: help demo test lint sim model sqlx check-windows bench-flow bench-queue bench-scale bench-stampede bench-audit chaos orphans attacks security fuzz
 .DEFAULT_GOAL := help
 PROFILE ?= dev
 SEEDS ?= 1000
@@ -38,9 +38,10 @@ fuzz: ## the tests that give hostile input to every decoder, for longer: ROUNDS=
 check-windows: ## type-checks agent and CLI for Windows
 	@deploy/check-windows.sh
 
-bench-stampede: ## restarts a controller under 1,000 agents that come back and renew; AGENTS=n JOBS=n; PROFILE=release for optimised builds
+bench-stampede: ## restarts a controller under 1,000 agents that come back and renew, on both databases; AGENTS=n JOBS=n; PROFILE=release for optimised builds
 	@cargo build --workspace --bins --benches --profile $(PROFILE)
-	@cargo bench --workspace --bench stampede --profile $(PROFILE)
+	@echo "== SQLite, synchronous=FULL" && cargo bench --workspace --bench stampede --profile $(PROFILE)
+	@echo "== PostgreSQL, fsync on" && DATABASE=postgres cargo bench --workspace --bench stampede --profile $(PROFILE)
 
 bench-flow: ## measures a posting through the whole system against a plain hand-written script; PROFILE=release for optimised builds
 	@deploy/bootstrap.sh
@@ -62,6 +63,9 @@ orphans: ## kills a working agent again and again and looks for what is left of 
 	@deploy/bootstrap.sh
 	@cargo build --workspace --bins --benches --profile $(PROFILE)
 	@cargo bench --workspace --bench orphans --profile $(PROFILE) -- --loops "$(LOOPS)" --seed "$(SEED)"
+
+bench-audit: ## measures how fast the audit log is verified, in memory, from both databases, and over gRPC; PROFILE=measured for figures
+	@cargo bench --workspace --bench audit --profile $(PROFILE)
 
 attacks: ## credential stuffing, replayed codes and refresh tokens at full strength; PROFILE=release for optimised builds
 	@cargo bench --workspace --bench attacks --profile $(PROFILE)

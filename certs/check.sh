@@ -12,8 +12,12 @@ certificate=$1 key=$2 name=${3:-}
 command -v openssl >/dev/null || { echo "check.sh: openssl is missing (Debian: apt-get install openssl)" >&2; exit 2; }
 
 openssl x509 -in "$certificate" -noout 2>/dev/null || { bad "$certificate holds no certificate in PEM"; exit 1; }
-grep -q ENCRYPTED "$key" && bad "$key has a passphrase; the controller wants it without one, readable by its owner only"
-openssl pkey -in "$key" -noout -passin pass: 2>/dev/null || bad "$key holds no private key in PEM"
+[ -r "$key" ] || { bad "cannot read $key"; exit 1; }
+if grep -q ENCRYPTED "$key"; then
+    bad "$key has a passphrase; the controller wants it without one, readable by its owner only"
+elif ! openssl pkey -in "$key" -noout -passin pass: 2>/dev/null; then
+    bad "$key holds no private key in PEM"
+fi
 if [ "$wrong" = 0 ]; then
     of_certificate=$(openssl x509 -in "$certificate" -noout -pubkey)
     of_key=$(openssl pkey -in "$key" -pubout -passin pass:)

@@ -38,4 +38,4 @@ for file in ca.key agents-ca.key agents-ca.pem ca.pem; do
     mv "$work/$file" "$folder/$file"
 done
 chmod 644 "$folder/ca.pem" "$folder/agents-ca.pem"
-echo "made in $folder: start the controller with --identity-dir $folder"
+echo "made in $folder: start the controller with --identity-dir $(printf %q "$folder")"

@@ -16,6 +16,7 @@ command -v openssl >/dev/null || fail "openssl is missing (Debian: apt-get insta
 
 names=
 for name in "$@"; do
+    [[ $name =~ ^(\*\.)?[A-Za-z0-9._-]+$ || $name =~ ^[0-9a-fA-F:.]+$ ]] || fail "$name is neither a host name nor an address"
     if [[ $name =~ ^[0-9.]+$ || $name == *:* ]]; then kind=IP; else kind=DNS; fi
     names=${names:+$names,}$kind:$name
 done
@@ -41,4 +42,4 @@ cat "$work/leaf.pem" "$ca" > "$work/cert.pem"
 mv "$work/key.pem" "$out/key.pem"
 chmod 644 "$work/cert.pem"
 mv "$work/cert.pem" "$out/cert.pem"
-echo "made in $out: set api.certificate_file and api.key_file, and check with certs/check.sh $out/cert.pem $out/key.pem NAME"
+echo "made in $out: set api.certificate_file and api.key_file, and check with certs/check.sh $(printf '%q %q' "$out/cert.pem" "$out/key.pem") NAME"

@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod agents;
+pub(crate) mod audit;
 pub(crate) mod jobs;
 pub(crate) mod listings;
 pub(crate) mod pacing;
@@ -19,6 +20,7 @@ use tradepost_runtime::build;
 
 use self::accounts::AccountsCommand;
 use self::agents::AgentsCommand;
+use self::audit::AuditCommand;
 use self::jobs::{EventsCommand, JobsCommand};
 use self::listings::{ListingsCommand, PhotosCommand};
 use self::postings::PostingsCommand;
@@ -33,8 +35,10 @@ const STYLES: Styles = Styles::styled()
 /// Post listings to marketplaces, and watch it happen.
 #[derive(Debug, Parser)]
 #[command(name = "tradepost", version = build::VERSION, styles = STYLES, max_term_width = 110)]
-#[command(after_help = "Begin with `tradepost login`; then `tradepost status` shows where things stand.\n\
-                        `tradepost help COMMAND` explains a command, `tradepost help exit-codes` the exit codes.")]
+#[command(
+    after_help = "Begin with `tradepost login --email ADDRESS` (`tradepost register` if you are new); then `tradepost status` shows where things stand.\n\
+                        `tradepost help COMMAND` explains a command, `tradepost help exit-codes` the exit codes."
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -200,6 +204,9 @@ pub(crate) enum Command {
     /// Events: what happens, in order
     #[command(subcommand, visible_alias = "event")]
     Events(EventsCommand),
+    /// The audit log: who changed what, from where, and whether nobody changed the log
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Print the completion script of a shell
     ///
     /// For example: tradepost completions bash > ~/.local/share/bash-completion/completions/tradepost

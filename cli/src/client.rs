@@ -6,6 +6,7 @@
 //!
 //! To add a call: a method in `calls`, its message's conversion in `convert`.
 
+mod audit;
 mod calls;
 mod convert;
 mod credentials;
@@ -29,6 +30,7 @@ use tradepost_runtime::telemetry;
 use tradepost_runtime::tls::{self, Connector};
 use url::Url;
 
+pub(crate) use self::audit::{AuditEnd, AuditFilter, AuditPart};
 pub(crate) use self::calls::{DeadLetters, Listed, Remedy};
 pub(crate) use self::feed::{Feed, Next};
 use self::keeper::Keeper;

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod agents;
+mod audit;
 mod credentials;
 mod dead_letters;
 mod find;
@@ -62,6 +63,8 @@ pub(crate) async fn run(command: Command, global: &Global, output: &Output) -> R
         Command::Postings(command) => return postings::run(command, &connect(global).await?, output).await,
         Command::Jobs(command) => jobs::run(command, &connect(global).await?, output).await?,
         Command::Events(command) => return jobs::events(command, &connect(global).await?, output).await,
+        // A file is verified without a controller.
+        Command::Audit(command) => audit::run(command, global, output).await?,
         Command::Completions { shell } => Output::raw(&completions(shell))?,
         Command::Version => version(global, output).await?,
         Command::ExitCodes => output.data(EXIT_CODES)?,

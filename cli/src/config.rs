@@ -95,7 +95,7 @@ impl Contexts {
         self.by_name.get(name).ok_or_else(|| {
             let error = Error::new(Exit::NotFound, format!("there is no context {name:?}"));
             if self.by_name.is_empty() {
-                error.hint("log in first: tradepost login --server https://HOST:PORT --ca-file ca.pem")
+                error.hint("log in first: tradepost login --email ADDRESS --server https://HOST:PORT --ca-file ca.pem")
             } else {
                 let names: Vec<_> = self.by_name.keys().map(String::as_str).collect();
                 error.hint(format!("there are: {}", names.join(", ")))

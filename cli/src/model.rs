@@ -3,6 +3,7 @@
 //! Field names in JSON are those of the API's JSON mapping and are stable. States and kinds are the short stable names
 //! (`needs_human`), times RFC 3339 in UTC, durations and 64-bit numbers plain numbers with the unit in the name.
 
+mod audit;
 mod credentials;
 mod people;
 
@@ -12,6 +13,7 @@ use serde::{Serialize, Serializer};
 use tradepost_domain::money::Money;
 use tradepost_domain::{agent, job, listing, posting};
 
+pub(crate) use self::audit::AuditEntry;
 pub(crate) use self::credentials::{Credential, SealingKey, StoredCredential};
 pub(crate) use self::people::{
     Invitation, Member, NewInvitation, NewToken, PasswordReset, Role, Session, Token, User, UserState,

@@ -1,6 +1,6 @@
 //! A controller restarts, and all of its agents come back and renew their certificates: `make bench-stampede`.
 //!
-//! The controller is a process of its own on SQLite; the agents are the agent's own session code in this one, each with a data
+//! The controller is a process of its own, on SQLite or with `DATABASE=postgres` on PostgreSQL; the agents are the agent's own session code in this one, each with a data
 //! directory and a connection of its own, without Chrome. Reported are the times from the controller's readiness until each
 //! agent is welcomed again, the times of a renewal that all begin at once, the jobs that were under way, and the controller's
 //! processor time and memory. `AGENTS` and `JOBS` change the numbers.
@@ -34,8 +34,9 @@ use tradepost_runtime::config;
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::Tasks;
 use tradepost_runtime::tls::{self, Connector};
+use tradepost_testkit::database::Durability;
 use tradepost_testkit::process::{binary, free_port};
-use tradepost_testkit::{Spawned, wait};
+use tradepost_testkit::{Spawned, TestDatabase, wait};
 use v1::account_service_client::AccountServiceClient;
 use v1::agent_service_client::AgentServiceClient;
 use v1::job_service_client::JobServiceClient;
@@ -45,6 +46,7 @@ const DEADLINE: Duration = Duration::from_secs(180);
 /// The controller's process and how to reach it.
 struct Controller {
     folder: PathBuf,
+    database: Arc<TestDatabase>,
     api: u16,
     agents: u16,
     process: Spawned,
@@ -79,9 +81,10 @@ impl Runs for WaitingRuns {
 }
 
 impl Controller {
-    async fn start(folder: &Path, api: u16, agents: u16) -> Result<Self> {
+    async fn start(folder: &Path, database: Arc<TestDatabase>, api: u16, agents: u16) -> Result<Self> {
         let mut command = Command::new(binary("controller")?);
         command.args(["--data-dir".as_ref(), folder.as_os_str()]);
+        command.args(["--database", database.url()]);
         command.args([
             "--api-listen",
             &format!("127.0.0.1:{api}"),
@@ -91,17 +94,18 @@ impl Controller {
         command.args(["--metrics-listen", "", "--log", "warn"]);
         let mut process = Spawned::start("controller", command)?;
         process.wait_for_line("^controller ready", DEADLINE).await?;
-        Ok(Self { folder: folder.to_owned(), api, agents, process })
+        Ok(Self { folder: folder.to_owned(), database, api, agents, process })
     }
 
     async fn restart(mut self) -> Result<Self> {
         self.process.kill()?;
-        Self::start(&self.folder, self.api, self.agents).await
+        Self::start(&self.folder, self.database, self.api, self.agents).await
     }
 
     fn token(&self) -> Result<String> {
         let output = Command::new(binary("controller")?)
             .args(["--data-dir".as_ref(), self.folder.as_os_str()])
+            .args(["--database", self.database.url()])
             .args(["admin", "create", "--email", "bench@example.com"])
             .output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -224,7 +228,12 @@ async fn main() -> Result<()> {
     tls::install_provider();
     let (count, with_jobs) = (number("AGENTS", 1_000)?, number("JOBS", 50)?);
     let folder = tempfile::tempdir()?;
-    let controller = Controller::start(&folder.path().join("controller"), free_port()?, free_port()?).await?;
+    let database = match config::process_env().find(|(name, _)| name == "DATABASE") {
+        Some((_, kind)) if kind == "postgres" => TestDatabase::empty_postgres_with(Durability::Full).await?,
+        _ => TestDatabase::sqlite()?,
+    };
+    let home = folder.path().join("controller");
+    let controller = Controller::start(&home, Arc::new(database), free_port()?, free_port()?).await?;
     let token = controller.token()?;
     let channel = controller.channel().await?;
     let tasks = Tasks::new();

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures::TryStreamExt;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -19,14 +20,17 @@ use tradepost_domain::id::ControllerId;
 use tradepost_runtime::clock::disciplined::DisciplinedClock;
 use tradepost_runtime::clock::{SharedClock, SystemClock};
 use tradepost_runtime::ids::Ids;
+use tradepost_runtime::signature::{self, Signer};
 use tradepost_runtime::tasks::{Drained, Tasks};
 use tradepost_runtime::telemetry::{self, Metrics};
-use tradepost_runtime::tls::{ListenerOptions, ReloadingServerConfig, TlsListener};
+use tradepost_runtime::tls::{Incoming, ListenerOptions, Plaintext, ReloadingServerConfig, TlsListener};
 use tradepost_store::Database;
 
 use crate::background::{self, Grace};
 use crate::certificates::{self, Listening};
+use crate::checkpoints::Checkpoints;
 use crate::config::{self, Config};
+use crate::grpc::connection::Connection;
 use crate::grpc::layers::{Gate, Side};
 use crate::grpc::{self, Addresses, Api};
 use crate::identity::{self, Identity};
@@ -34,7 +38,7 @@ use crate::memory::Memory;
 use crate::seal::{self, Ring, Sealer};
 use crate::service::keys::Keys;
 use crate::service::recent::Recent;
-use crate::service::{Core, People};
+use crate::service::{AuditLog, Core, People};
 use crate::session::Sessions;
 use crate::{metric, timekeeping, web};
 
@@ -52,6 +56,8 @@ const HEADERS_MAX: u32 = 16 * 1024;
 /// Connections to PostgreSQL; readers of SQLite.
 const PG_CONNECTIONS: u32 = 16;
 const SQLITE_READERS: u32 = 4;
+/// The file in the identity folder of the key that signs checkpoints.
+pub const AUDIT_KEY: &str = "audit.key";
 
 /// Why the controller cannot start or end well. Each is one line with the mend.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +82,9 @@ pub enum Error {
          the usual schedule"
     )]
     Looks,
+    /// Keys of the configuration do not go together.
+    #[error("{0}")]
+    Configuration(String),
     /// A listener's certificate cannot be used.
     #[error(transparent)]
     Certificates(#[from] certificates::Error),
@@ -94,6 +103,9 @@ pub enum Error {
     /// The keys of sealed secrets cannot be used.
     #[error(transparent)]
     Sealer(#[from] seal::Error),
+    /// The key of checkpoints, or their file, cannot be used.
+    #[error("audit log: {0}")]
+    Signer(#[from] signature::Error),
     /// Metrics cannot be recorded.
     #[error("metrics: {0}")]
     Metrics(String),
@@ -133,6 +145,7 @@ pub enum Authority {
 pub struct App {
     core: Core,
     people: People,
+    log: AuditLog,
     sessions: Sessions,
     identity: Arc<Identity>,
     tasks: Tasks,
@@ -197,6 +210,20 @@ pub async fn open_keys(config: &Config, surroundings: &Surroundings) -> Result<(
     let Opened { core, database, .. } = open(config, surroundings, Opener::Command).await?;
     let sealer = Sealer::new(ring, Arc::clone(&database), core.ids.clone());
     Ok((core.clone(), Keys::new(core, database, sealer)))
+}
+
+/// The same, with the use cases of the audit log. A key is made where there is none yet.
+pub async fn open_audit_log(
+    config: &Config,
+    surroundings: &Surroundings,
+    opener: Opener,
+) -> Result<AuditLog, Error> {
+    let folder = config.identity_folder();
+    identity::files::create_private(&folder)
+        .map_err(|source| Error::DataDir { path: folder.clone(), source })?;
+    let signer = Signer::load_or_create(&folder.join(AUDIT_KEY))?;
+    let Opened { core, database, .. } = open(config, surroundings, opener).await?;
+    Ok(AuditLog::new(core, database, signer))
 }
 
 /// An open database, with the clock that must be kept at its own.
@@ -282,6 +309,7 @@ fn embedded(config: &Config, instead: &str) -> Result<(), Error> {
 impl App {
     /// Opens and binds everything; nothing is served yet.
     pub async fn build(config: Config, surroundings: Surroundings) -> Result<Self, Error> {
+        config.problem().map_or(Ok(()), |problem| Err(Error::Configuration(problem)))?;
         let Opened { core, database, disciplined } = open(&config, &surroundings, Opener::Controller).await?;
         // Sockets first: a controller that cannot listen leaves no authority behind.
         let (api, agents) = (bound(Side::Api, &config).await?, bound(Side::Agents, &config).await?);
@@ -297,7 +325,9 @@ impl App {
         }
         let sealer = Sealer::new(Ring::load(config.keys())?, Arc::clone(&database), core.ids.clone());
         sealer.check().await?;
-        let people = People::new(core.clone(), database, sealer, config.policy());
+        let people = People::new(core.clone(), Arc::clone(&database), sealer, config.policy());
+        let signer = Signer::load_or_create(&folder.join(AUDIT_KEY))?;
+        let log = AuditLog::new(core.clone(), database, signer);
         let memory = Memory::new(&folder);
         memory.check(&core).await?;
         let identity = Arc::new(identity.with_max_offline(config.agents.max_offline));
@@ -315,6 +345,7 @@ impl App {
             sessions: Sessions::new(core.clock.clone()),
             core,
             people,
+            log,
             identity,
             tasks,
             config,
@@ -360,6 +391,11 @@ impl App {
         &self.core
     }
 
+    /// Use cases of the audit log, for tests and tools beside the services.
+    pub fn audit_log(&self) -> &AuditLog {
+        &self.log
+    }
+
     /// Use cases of users, for tests and tools beside the services.
     pub fn people(&self) -> &People {
         &self.people
@@ -370,13 +406,16 @@ impl App {
         let api = Api {
             core: self.core.clone(),
             people: self.people.clone(),
+            log: self.log.clone(),
             sessions: self.sessions.clone(),
             identity: Arc::clone(&self.identity),
             tasks: self.tasks.clone(),
             addresses: self.addresses,
         };
-        let gate =
-            |side| Gate::new(self.core.clone(), self.people.clone(), &self.config.api.trusted_proxies, side);
+        let gate = |side| {
+            let (core, people, log) = (self.core.clone(), self.people.clone(), self.log.clone());
+            Gate::new(core, people, log, &self.config.api.trusted_proxies, side)
+        };
         let (router, health) = grpc::api_router(&api, gate(Side::Api))
             .map_err(|status| Error::Services(status.message().to_owned()))?;
         let health_of_certificates = self.certificates.health();
@@ -387,20 +426,38 @@ impl App {
         let agents = grpc::agents_router(&api, gate(Side::Agents));
         let kept = self.config.retention;
         background::start(&self.core, &self.people, &self.sessions, &self.tasks, self.grace, kept);
+        let checkpoints = Checkpoints::new(
+            self.log.clone(),
+            self.core.clone(),
+            self.config.audit.clone(),
+            self.config.checkpoints_file(),
+        );
+        let checkpoints = Arc::new(checkpoints);
+        background::keep_audit_log(&self.core, &self.tasks, &checkpoints);
         if let Some(clock) = self.disciplined {
             background::keep_time(&self.core, &self.tasks, clock);
         }
         self.tasks.spawn("memory", self.memory.follow(self.core.clone(), self.tasks.shutdown_token()));
         let keeping = self.certificates.keep(self.listening, self.sessions.clone(), self.tasks.clone());
         self.tasks.spawn("certificates", keeping);
-        serve(&self.tasks, &self.core.ids, "api-server", router, self.api.tls);
-        serve(&self.tasks, &self.core.ids, "agents-server", agents, self.agents.tls);
+        let plaintext = if self.config.api.plaintext { Plaintext::Served } else { Plaintext::Refused };
+        if plaintext == Plaintext::Served {
+            let proxies = self.config.api.trusted_proxies.len();
+            tracing::warn!(address = %self.api.address, trusted_proxies = proxies, "the api listener also serves without TLS");
+        }
+        let incoming = self.api.tls.accept_with(plaintext, &self.tasks);
+        serve(&self.tasks, &self.core.ids, "api-server", router, incoming);
+        let incoming = self.agents.tls.accept_with(Plaintext::Refused, &self.tasks);
+        serve(&self.tasks, &self.core.ids, "agents-server", agents, incoming);
         end.await;
         tracing::info!("draining");
         report(&health, tonic_health::ServingStatus::NotServing).await;
         let ids = self.core.ids.clone();
         self.sessions.drain(|| Duration::from_secs(2).mul_f64(ids.unit()));
         let drained = self.tasks.drain(self.config.drain).await;
+        if let Err(error) = checkpoints.finish().await {
+            tracing::warn!(%error, "no last checkpoint of the audit log could be taken; entries that wait are sealed at the next start");
+        }
         self.core.store.close().await;
         Ok(drained)
     }
@@ -464,7 +521,7 @@ async fn report(health: &HealthReporter, status: tonic_health::ServingStatus) {
     }
 }
 
-fn serve(tasks: &Tasks, ids: &Ids, name: &'static str, router: Router, listener: TlsListener) {
+fn serve(tasks: &Tasks, ids: &Ids, name: &'static str, router: Router, incoming: Incoming) {
     let server = Server::builder()
         .accept_http1(true)
         .http2_keepalive_interval(Some(PING))
@@ -474,7 +531,7 @@ fn serve(tasks: &Tasks, ids: &Ids, name: &'static str, router: Router, listener:
         .max_connection_age(CONNECTION_AGE.mul_f64(0.9 + 0.2 * ids.unit()))
         .max_connection_age_grace(CONNECTION_GRACE)
         .add_routes(Routes::from(router));
-    let incoming = listener.accept(tasks);
+    let incoming = incoming.map_ok(Connection);
     let shutdown = tasks.shutdown_token().cancelled_owned();
     tasks.spawn(name, async move {
         if let Err(error) = server.serve_with_incoming_shutdown(incoming, shutdown).await {

@@ -28,6 +28,9 @@ pub struct Args {
     /// Address for agents [default: 127.0.0.1:7444]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub agents_listen: Option<SocketAddr>,
+    /// Also serve people and tools without TLS, for a reverse proxy on this machine; on loopback alone
+    #[arg(long, global = true)]
+    pub api_plaintext: bool,
     /// Address for metrics; empty for none [default: 127.0.0.1:7445]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub metrics_listen: Option<String>,
@@ -74,6 +77,23 @@ pub enum Command {
     /// The lives of the database.
     #[command(subcommand)]
     FleetEpoch(FleetEpochCommand),
+    /// The audit log, read from the database.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+/// The audit log.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AuditCommand {
+    /// Check all chains: nothing edited, removed, moved or cut off. Ends with 1 when something is wrong.
+    Verify {
+        /// Checkpoints to check against; may be repeated [default: the configured file, if it is there]
+        #[arg(long, value_name = "FILE")]
+        checkpoints: Vec<PathBuf>,
+        /// The file with the public key that signed them [default: audit.pub in the identity folder]
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
+    },
 }
 
 /// The keys that secrets in the database are sealed under.

@@ -1,5 +1,6 @@
 //! The controller's configuration. The comment of each key is its reference.
 
+mod audit;
 pub mod check;
 mod retention;
 
@@ -20,6 +21,7 @@ use crate::seal::ring;
 use crate::seal::{Own, Source};
 use crate::service::people::Policy;
 
+pub use self::audit::Audit;
 pub use self::check::env_example;
 pub use self::retention::{Keep, Retention};
 
@@ -59,6 +61,8 @@ pub struct Config {
     pub traces: Traces,
     /// How long things are kept.
     pub retention: Retention,
+    /// The audit log.
+    pub audit: Audit,
     /// How long a shutdown may take before what is left is cut off.
     #[serde(with = "config::duration")]
     pub drain: Duration,
@@ -89,6 +93,8 @@ pub struct Api {
     pub certificate_file: Option<PathBuf>,
     /// Its key, PEM, without a passphrase.
     pub key_file: Option<PathBuf>,
+    /// Also serve connections without TLS, for a reverse proxy on this machine that ends it. On loopback alone.
+    pub plaintext: bool,
 }
 
 /// Users.
@@ -193,6 +199,7 @@ impl Default for Config {
             log: Log::default(),
             traces: Traces::default(),
             retention: Retention::default(),
+            audit: Audit::default(),
             drain: Duration::from_secs(10),
         }
     }
@@ -207,6 +214,7 @@ impl Default for Api {
             trusted_proxies: Vec::new(),
             certificate_file: None,
             key_file: None,
+            plaintext: false,
         }
     }
 }
@@ -281,8 +289,21 @@ impl Config {
             .flag("--identity-dir", "identity_dir", path(&args.identity_dir))
             .flag("--api-listen", "api.listen", args.api_listen)
             .flag("--agents-listen", "agents.listen", args.agents_listen)
+            .flag("--api-plaintext", "api.plaintext", args.api_plaintext.then_some(true))
             .flag("--metrics-listen", "metrics.listen", args.metrics_listen.as_ref())
             .flag("--log", "log.filter", args.log.as_ref())
+    }
+
+    /// What else is wrong, that no single key shows: one line with the mend.
+    pub fn problem(&self) -> Option<String> {
+        let open = self.api.plaintext && !self.api.listen.ip().to_canonical().is_loopback();
+        open.then(|| {
+            format!(
+                "api.plaintext (--api-plaintext) serves without TLS, and so on this machine alone; {} can be reached from \
+                 elsewhere: set api.listen to 127.0.0.1 or [::1], or leave api.plaintext out",
+                self.api.listen
+            )
+        })
     }
 
     /// The database's address.
@@ -336,6 +357,12 @@ impl Config {
             (None, Some(path)) => Source::File { path: path.clone(), own: Own::Given },
             (None, None) => Source::File { path: self.identity_folder().join(ring::FILE), own: Own::Ours },
         }
+    }
+
+    /// The file of the audit log's checkpoints.
+    pub fn checkpoints_file(&self) -> PathBuf {
+        let configured = self.audit.checkpoints_file.clone();
+        configured.unwrap_or_else(|| self.data_dir.join("audit-checkpoints.jsonl"))
     }
 
     /// What use cases of users go by.
@@ -416,13 +443,33 @@ mod tests {
         assert_eq!((loaded.api.listen, loaded.agents.listen), (default.api.listen, default.agents.listen));
         assert_eq!(loaded.metrics.listen, default.metrics.listen);
         assert_eq!(loaded.api.trusted_proxies, default.api.trusted_proxies);
+        assert_eq!((loaded.api.plaintext, loaded.problem()), (default.api.plaintext, None));
         assert_eq!(
             (loaded.users.operators_need_second_factor, loaded.users.calls_per_minute),
             (default.users.operators_need_second_factor, default.users.calls_per_minute)
         );
         assert_eq!(loaded.reconcile.schedule(), Some(reconcile::Schedule::default()));
         assert_eq!(loaded.retention, default.retention);
+        assert_eq!(loaded.audit, default.audit);
         assert_eq!((loaded.drain, loaded.log.filter), (default.drain, default.log.filter));
+    }
+
+    #[test]
+    fn plaintext_is_for_loopback_alone() {
+        let problem = |listen: &str, plaintext| {
+            let mut config = Config::default();
+            config.api.listen = listen.parse().expect("an address");
+            config.api.plaintext = plaintext;
+            config.problem()
+        };
+        for loopback in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(problem(loopback, true), None, "{loopback}");
+        }
+        for open in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "10.0.0.1:1", "[fe80::1]:1", "[::ffff:10.0.0.1]:1"]
+        {
+            assert_eq!(problem(open, false), None, "{open}");
+            assert!(problem(open, true).is_some_and(|it| it.contains("on this machine alone")), "{open}");
+        }
     }
 
     #[test]

@@ -2,23 +2,27 @@
 
 mod commands;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use secrecy::SecretString;
 use tradepost_controller::app::{self, App, Opener, Surroundings};
-use tradepost_controller::args::{Admin, Args, Command, ConfigCommand, FleetEpochCommand, Trust};
+use tradepost_controller::args::{
+    Admin, Args, AuditCommand, Command, ConfigCommand, FleetEpochCommand, Trust,
+};
 use tradepost_controller::config::{Config, EXAMPLE, env_example};
-use tradepost_controller::identity;
 use tradepost_controller::identity::rotation::{self, Scope, Step};
 use tradepost_controller::maintenance::{self, Restored};
+use tradepost_controller::verify;
+use tradepost_domain::audit::Actor;
 use tradepost_domain::fleet::FleetEpoch;
 use tradepost_domain::trust::Phase;
 use tradepost_runtime::clock::{Clock, SystemClock};
 use tradepost_runtime::tasks::{self, Drained};
 use tradepost_runtime::{telemetry, tls};
+use tradepost_store::audit;
 
 use self::commands::{complain, remark, say};
 
@@ -52,9 +56,6 @@ fn main() -> ExitCode {
     if let Some(Command::Config(ConfigCommand::Check)) = args.command {
         return commands::config::check(&args, &config);
     }
-    if let Some(Command::Trust(command)) = args.command {
-        return trust(&config, command).unwrap_or_else(complain);
-    }
     let guard = match telemetry::init(&config.telemetry()) {
         Ok(guard) => guard,
         Err(error) => return complain(error),
@@ -84,9 +85,13 @@ async fn perform(command: Command, config: Config, place: &str) -> ExitCode {
         Command::FleetEpoch(FleetEpochCommand::Bump { after, reason }) => {
             bump(&config, FleetEpoch(after), &reason).await
         }
-        // These were answered before telemetry began.
-        Command::Config(_) | Command::Trust(_) => Ok(ExitCode::SUCCESS),
+        Command::Audit(AuditCommand::Verify { checkpoints, public_key }) => {
+            return verify(&config, &checkpoints, public_key.as_deref()).await.unwrap_or_else(complain);
+        }
+        Command::Trust(command) => return trust(&config, command).await.unwrap_or_else(complain),
         Command::Keys(command) => commands::keys::run(&config, command).await,
+        // This was answered before telemetry began.
+        Command::Config(_) => Ok(ExitCode::SUCCESS),
     };
     performed.unwrap_or_else(complain)
 }
@@ -145,7 +150,9 @@ async fn create(
         }
         Ok::<_, app::Error>(created)
     };
-    let created = created.await;
+    // One entry in the audit log, with the user and the token.
+    let told = core.scope(Actor::Host, "controller/admin_create");
+    let created = audit::scope(told, created).await;
     core.store.close().await;
     let (principal, token) = created?;
     remark(format_args!(
@@ -205,9 +212,49 @@ async fn bump(config: &Config, after: FleetEpoch, reason: &str) -> Result<ExitCo
     Ok(say(&format!("fleet epoch {}", fleet.epoch.0)))
 }
 
-fn trust(config: &Config, command: Trust) -> Result<ExitCode, identity::Error> {
+async fn verify(
+    config: &Config,
+    checkpoints: &[PathBuf],
+    public_key: Option<&Path>,
+) -> Result<ExitCode, verify::Error> {
+    let report = verify::verify(config, &Surroundings::of_system(), checkpoints, public_key).await?;
+    let mut whole = true;
+    for verdict in &report.verdicts {
+        let agree = verdict.agreeing;
+        let end = if verdict.is_whole() { "whole" } else { "NOT WHOLE" };
+        say(&format!("{}  {} entries, {agree} checkpoints agree: {end}", verdict.chain, verdict.read));
+        for finding in &verdict.findings {
+            complain(format_args!("{}, entry {}: {}", verdict.chain, finding.seq, finding.what));
+        }
+        if verdict.more > 0 {
+            complain(format_args!("{}: and {} more", verdict.chain, verdict.more));
+        }
+        for restore in &verdict.restores {
+            remark(format_args!(
+                "{}: a backup with {} entries was restored (entry {}){}",
+                verdict.chain,
+                restore.kept,
+                restore.seq,
+                restore.had.map_or_else(String::new, |had| format!("; a checkpoint knows of {had}"))
+            ));
+        }
+        whole &= verdict.is_whole();
+    }
+    if report.waiting.count > 0 {
+        remark(format_args!("{} entries wait for their places", report.waiting.count));
+    }
+    if report.checkpoints == 0 {
+        remark(
+            "there were no checkpoints: a log that was written anew, or cut off with its end, is not found without",
+        );
+    }
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn trust(config: &Config, command: Trust) -> Result<ExitCode, app::Error> {
     let folder = config.identity_folder();
     let now = Clock::now(&SystemClock);
+    maintenance::tell_trust(config, &Surroundings::of_system(), command).await;
     let phase = match command {
         Trust::Status => rotation::phase(&folder)?,
         Trust::Begin { agents_ca_only } => {

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use tradepost_domain::audit::{Actor, Detail, Outcome};
 use tradepost_domain::fleet::{Fleet, FleetEpoch};
 use tradepost_domain::time::Timestamp;
 
 use crate::app::{self, Error, Opener, Surroundings, open_core};
+use crate::args::Trust;
 use crate::config::Config;
+use crate::identity::rotation;
 use crate::memory::Memory;
 
 /// A backup that was put back.
@@ -38,7 +41,7 @@ pub async fn restore(config: &Config, surroundings: &Surroundings, from: &Path) 
     let core = open_core(&staged, surroundings, Opener::Command).await?;
     let database = core.store.fleet().await?.database;
     let after = left.max(memory.newest_epoch(database));
-    let fleet = core.restored(after, "a backup was put back with `controller restore`").await;
+    let fleet = core.restored(Actor::Host, after, "a backup was put back with `controller restore`").await;
     core.store.close().await;
     let fleet = fleet?;
     let now = surroundings.clock.now().since(Timestamp::EPOCH);
@@ -57,6 +60,34 @@ async fn newest_epoch(config: &Config, surroundings: &Surroundings) -> Result<Fl
     Ok(fleet?.epoch)
 }
 
+/// Tells in the audit log that the certificate authority is about to be changed. The authority is files, so this cannot be
+/// one with the change: it comes before it. A database that cannot be reached keeps nobody from the change, who may be in
+/// a hurry.
+pub async fn tell_trust(config: &Config, surroundings: &Surroundings, command: Trust) {
+    let method = match command {
+        Trust::Status => return,
+        Trust::Begin { .. } => "controller/trust_begin",
+        Trust::Advance => "controller/trust_advance",
+        Trust::Rollback => "controller/trust_rollback",
+    };
+    if config.database_file().is_some_and(|file| !file.exists()) {
+        return;
+    }
+    let told = async {
+        let log = app::open_audit_log(config, surroundings, Opener::Command).await?;
+        let mut entry = log.author(Actor::Host, method).entry(Outcome::Done);
+        if let Ok(phase) = rotation::phase(&config.identity_folder()) {
+            entry.set_detail(Detail::From, phase.name());
+        }
+        let told = log.add(entry).await;
+        log.close().await;
+        told.map_err(Error::from)
+    };
+    if let Err(error) = told.await {
+        tracing::warn!(%error, "the change of the certificate authority could not be told in the audit log");
+    }
+}
+
 /// Begins a new life of the database, after one that was restored by other means.
 pub async fn bump_fleet_epoch(
     config: &Config,
@@ -69,7 +100,7 @@ pub async fn bump_fleet_epoch(
     let core = open_core(config, surroundings, opener).await?;
     let memory = Memory::new(&config.identity_folder());
     let database = core.store.fleet().await?.database;
-    let fleet = core.restored(after.max(memory.newest_epoch(database)), reason).await;
+    let fleet = core.restored(Actor::Host, after.max(memory.newest_epoch(database)), reason).await;
     core.store.close().await;
     let fleet = fleet?;
     if let Err(error) = memory.note(&fleet) {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tradepost_domain::audit::Actor;
 use tradepost_domain::fleet::{Fleet, FleetEpoch};
 use tradepost_domain::id::DatabaseId;
 
@@ -77,8 +78,13 @@ impl Memory {
                 ),
                 "the database is an older copy of the one that was here before: it was restored from a backup"
             );
-            fleet =
-                core.restored(seen.epoch, "the database is older than this controller remembers it").await?;
+            fleet = core
+                .restored(
+                    Actor::Controller,
+                    seen.epoch,
+                    "the database is older than this controller remembers it",
+                )
+                .await?;
         }
         self.keep(&fleet);
         Ok(())

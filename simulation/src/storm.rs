@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use tradepost_domain::audit::Actor;
 use tradepost_store::Fleets;
 
 use crate::agent::{End, Machine};
@@ -242,7 +243,7 @@ fn restore(world: &Arc<World>) {
     // The model answers at once: nothing here waits.
     let said = epoch.and_then(Result::ok).map(|(epoch, _)| {
         let core = controller::core(world, Arc::new(world.store.clone()), Arc::new(world.wall_clock(0)));
-        async move { core.restored(epoch, "a backup was restored").await }.now_or_never()
+        async move { core.restored(Actor::Host, epoch, "a backup was restored").await }.now_or_never()
     });
     if !matches!(said, Some(Some(Ok(_)))) {
         world.violation(|| format!("a restored copy does not begin a new life: {said:?}"));

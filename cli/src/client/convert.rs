@@ -1,5 +1,6 @@
 //! Messages to this program's types. A value that this version does not know is an error that says so.
 
+mod audit;
 mod people;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use tradepost_proto::v1;
 use crate::error::{Error, Result};
 use crate::model;
 
+pub(super) use self::audit::audit_entry;
 pub(super) use self::people::{
     invitation, member, role, session, session_secrets, token, user, user_state, workspace,
 };

@@ -111,11 +111,17 @@ impl Client {
         Ok((SecretString::from(answer.secret), SecretString::from(answer.uri)))
     }
 
-    /// Recovery codes.
-    pub(crate) async fn confirm_second_factor(&self, code: String) -> Result<Vec<String>> {
+    /// Recovery codes; none where the code is wrong.
+    pub(crate) async fn confirm_second_factor(&self, code: String) -> Result<Option<Vec<String>>> {
         let request = v1::ConfirmSecondFactorRequest { code };
-        let answer = call!(self, Never, SecondFactorServiceClient.confirm_second_factor(request))?;
-        Ok(answer.recovery_codes)
+        let send = |channel, request| async move {
+            SecondFactorServiceClient::new(channel).confirm_second_factor(request).await
+        };
+        match self.attempt(Repeat::Never, &request, &send).await? {
+            Ok(answer) => Ok(Some(answer.into_inner().recovery_codes)),
+            Err(status) if super::status::reason(&status).as_deref() == Some("CODE_INVALID") => Ok(None),
+            Err(status) => Err(super::status::error(&self.origin, &status)),
+        }
     }
 
     /// Recovery codes.

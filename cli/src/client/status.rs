@@ -161,7 +161,13 @@ fn hint(reason: &str) -> Option<&'static str> {
         "ACCOUNT_UNBOUND" => "bind the account: tradepost accounts bind ACCOUNT AGENT",
         "POSTING_OPEN" => "`tradepost status` shows the postings that are under way",
         "STEP_UP_REQUIRED" => "`tradepost step-up` asks for it",
-        "SECOND_FACTOR_MISSING" => "`tradepost second-factor set-up` sets one up",
+        "SECOND_FACTOR_MISSING" | "SECOND_FACTOR_ABSENT" => "`tradepost second-factor set-up` sets one up",
+        "SECOND_FACTOR_PRESENT" => "`tradepost second-factor remove` removes it",
+        "SESSION_NEEDED" => "sign in: tradepost login --email ADDRESS",
+        "USER_EMAIL_TAKEN" => "once signed in: tradepost workspaces join STRING",
+        "NO_WORKSPACE" => {
+            "`tradepost workspaces join STRING` accepts an invitation, `tradepost workspaces create NAME` makes one"
+        }
         "LAST_OWNER" => "make somebody else an owner first: tradepost members role MEMBER owner",
         "WRONG_STATE" => "`tradepost postings show POSTING` tells how it stands",
         _ => return None,

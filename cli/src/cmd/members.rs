@@ -37,9 +37,9 @@ pub(super) async fn invitations(command: InvitationsCommand, client: &Client, ou
         InvitationsCommand::Create { email, role, ttl } => {
             let made = client.create_invitation(email, role, ttl).await?;
             output.one(&made, &made.secret, || made.secret.clone())?;
+            output.message(&format!("It works once, until {}.", text::absolute(made.invitation.expires_at)));
             output.hint("who has no account: tradepost register --email ADDRESS --invitation STRING");
             output.hint("who has one: tradepost workspaces join STRING");
-            output.message(&format!("It works once, until {}.", text::absolute(made.invitation.expires_at)));
         }
         InvitationsCommand::List(limit) => {
             let listed = client.list_invitations(limit.count()).await?;

@@ -11,7 +11,7 @@ use crate::args::people::{PasswordCommand, RegisterArguments, SecondFactorComman
 use crate::args::{Global, host_name};
 use crate::client::{Client, Login};
 use crate::config::{Contexts, Settings};
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
 use crate::output::{Output, text};
 use crate::prompt;
 use crate::vault::SessionSecrets;
@@ -39,10 +39,10 @@ pub(super) async fn register(arguments: RegisterArguments, global: &Global, outp
     let password = new_password()?;
     match invitation {
         None => {
-            client.register(email, &password).await?;
-            output.message(
-                "An operator will look at it. Once they let you in, `tradepost login --email` works.",
-            );
+            client.register(email.clone(), &password).await?;
+            output
+                .message("Thank you. An operator will look at it; until they let you in you cannot sign in.");
+            output.hint(&format!("then: tradepost login --email {email}"));
         }
         Some(invitation) => {
             let workspace = client.accept_invitation(invitation, email.clone(), &password).await?;
@@ -90,8 +90,7 @@ pub(super) async fn second_factor(
                 "Scan this with your authenticator, or type in: {}",
                 spaced(seed.expose_secret())
             ));
-            let code = prompt::text("The code that it shows now")?;
-            let codes = client.confirm_second_factor(code.trim().to_owned()).await?;
+            let codes = confirm(client, output).await?;
             output.message("The second factor is set up: signing in needs a code from now on.");
             show_codes(output, &codes)
         }
@@ -122,16 +121,38 @@ fn new_password() -> Result<SecretString> {
     Ok(first)
 }
 
-/// Dark modules as blank and light ones as full blocks, two rows to a line: read by cameras on dark terminals, which most
-/// are, and by most authenticators on light ones as well.
+/// The code that the new authenticator shows; somebody at a terminal may mistype it twice.
+async fn confirm(client: &Client, output: &Output) -> Result<Vec<String>> {
+    let mut left = if prompt::has_terminal() { 3 } else { 1 };
+    loop {
+        left -= 1;
+        let code = prompt::text("The code that it shows now")?;
+        match client.confirm_second_factor(code.trim().to_owned()).await? {
+            Some(codes) => return Ok(codes),
+            None if left > 0 => output.warning("that code is wrong; try the next one"),
+            None => {
+                let clock = "is this computer's clock, or the phone's, wrong? a minute is too much";
+                return Err(Error::new(Exit::Denied, "the code is wrong; nothing was set up").hint(clock));
+            }
+        }
+    }
+}
+
+/// Light modules as full blocks in white, dark ones as blanks on black, two rows to a line: dark on light is what every
+/// camera reads. Where the terminal shows no colours it is right on dark ones, which most are.
 fn qr(uri: &SecretString) -> Result<String> {
+    const WHITE_ON_BLACK: &str = "\u{1b}[38;5;231;48;5;16m";
+    const USUAL: &str = "\u{1b}[0m";
     let code = QrCode::with_error_correction_level(uri.expose_secret(), EcLevel::L)
         .map_err(|error| Error::failed(format!("cannot draw the QR code: {error}")))?;
-    Ok(code
+    // The library draws what it calls dark as a block.
+    let drawn = code
         .render::<unicode::Dense1x2>()
-        .dark_color(unicode::Dense1x2::Dark)
-        .light_color(unicode::Dense1x2::Light)
-        .build())
+        .dark_color(unicode::Dense1x2::Light)
+        .light_color(unicode::Dense1x2::Dark)
+        .build();
+    let lines: Vec<String> = drawn.lines().map(|line| format!("{WHITE_ON_BLACK}{line}{USUAL}")).collect();
+    Ok(lines.join("\n"))
 }
 
 /// In groups of four, which are easier to type.
@@ -151,4 +172,22 @@ fn show_codes(output: &Output, codes: &[String]) -> Result<()> {
         "Keep these recovery codes apart from your authenticator: each works once, in place of a code.",
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A QR code that is drawn in negative is read by few authenticators.
+    #[test]
+    fn the_qr_code_is_dark_on_light() {
+        let drawn = qr(&SecretString::from("otpauth://totp/Tradepost:ada?secret=ABC")).expect("drawn");
+        let plain: Vec<String> = drawn
+            .lines()
+            .map(|line| line.chars().filter(|c| [' ', '▀', '▄', '█'].contains(c)).collect())
+            .collect();
+        // The border of four light modules, then a corner's mark: seven dark ones around five light ones.
+        assert!(plain[0].chars().all(|c| c == '█') && plain[1] == plain[0], "{drawn}");
+        assert!(plain[2].starts_with("████ ▄▄▄▄▄ █"), "{drawn}");
+    }
 }

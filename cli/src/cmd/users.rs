@@ -36,8 +36,8 @@ pub(super) async fn run(command: UsersCommand, client: &Client, output: &Output)
             let user = find::user(client, &user).await?;
             let made = client.create_password_reset(user.id, ttl).await?;
             output.one(&made, &made.secret, || made.secret.clone())?;
-            output.hint("the user runs: tradepost password reset STRING");
             output.message(&format!("It works once, until {}.", text::absolute(made.expires_at)));
+            output.hint("the user runs: tradepost password reset STRING");
             Ok(())
         }
         UsersCommand::ResetSecondFactor { user } => {

@@ -15,6 +15,7 @@ use tradepost_runtime::clock::disciplined::{DisciplinedClock, SAMPLE_EVERY};
 use tradepost_runtime::tasks::Tasks;
 
 use self::driver::Driver;
+use crate::checkpoints::Checkpoints;
 use crate::config::Retention;
 use crate::service::{Core, People};
 use crate::session::Sessions;
@@ -37,6 +38,8 @@ const WINDOWS: Duration = Duration::from_secs(1);
 const RETENTION: Duration = Duration::from_secs(3600);
 /// Jobs are counted this often.
 const COUNT: Duration = Duration::from_secs(10);
+/// Entries of the audit log get their places this often.
+const SEAL: Duration = Duration::from_secs(1);
 /// Ended sessions and counters are deleted this often.
 const PURGE: Duration = Duration::from_secs(3600);
 
@@ -113,6 +116,16 @@ pub fn start(
     driver.spawn("purge-sessions", Duration::ZERO, PURGE, Arc::default(), move || {
         let people = people.clone();
         async move { people.purge().await.map(drop) }
+    });
+}
+
+/// Gives the audit log's entries their places, and takes checkpoints.
+pub fn keep_audit_log(core: &Core, tasks: &Tasks, checkpoints: &Arc<Checkpoints>) {
+    let driver = Driver { tasks: tasks.clone(), ids: core.ids.clone() };
+    let checkpoints = Arc::clone(checkpoints);
+    driver.spawn("audit-log", Duration::ZERO, SEAL, Arc::default(), move || {
+        let checkpoints = Arc::clone(&checkpoints);
+        async move { checkpoints.round().await }
     });
 }
 

@@ -10,6 +10,7 @@ use tradepost_controller::args::KeysCommand;
 use tradepost_controller::config::Config;
 use tradepost_controller::service::keys::{Error, Keys, Progress, Standing, Unopened};
 use tradepost_runtime::tasks;
+use tradepost_store::audit;
 
 use super::{complain, remark, say};
 
@@ -23,7 +24,7 @@ pub(crate) async fn run(config: &Config, command: KeysCommand) -> Result<ExitCod
     let (core, keys) = app::open_keys(config, &Surroundings::of_system()).await?;
     let done = match command {
         KeysCommand::List => list(&keys).await,
-        KeysCommand::Add { print } => add(&keys, print, &core.ids),
+        KeysCommand::Add { print } => add(&keys, print, &core.ids).await,
         KeysCommand::Rotate { batch } => rotate(&keys, batch).await,
         KeysCommand::Verify => verify(&keys).await,
         KeysCommand::Retire { version } => retire(&keys, version, &core.ids).await,
@@ -70,7 +71,7 @@ fn say_of(standing: &Standing, sealing: Option<i64>) -> &'static str {
     }
 }
 
-fn add(keys: &Keys, print: bool, ids: &tradepost_runtime::ids::Ids) -> Result<ExitCode, Error> {
+async fn add(keys: &Keys, print: bool, ids: &tradepost_runtime::ids::Ids) -> Result<ExitCode, Error> {
     let ring = keys.sealer().ring();
     if print {
         let (version, line) = ring.fresh_line(ids);
@@ -80,7 +81,7 @@ fn add(keys: &Keys, print: bool, ids: &tradepost_runtime::ids::Ids) -> Result<Ex
         ));
         return Ok(say(&line));
     }
-    let added = ring.add(ids)?;
+    let added = keys.add().await?;
     remark(format_args!(
         "added to {}; controllers with a file of their own need the same line before `controller keys rotate`",
         ring.place()
@@ -91,7 +92,8 @@ fn add(keys: &Keys, print: bool, ids: &tradepost_runtime::ids::Ids) -> Result<Ex
 async fn rotate(keys: &Keys, batch: u32) -> Result<ExitCode, Error> {
     let stop = CancellationToken::new();
     let rotating = async {
-        let rotated = keys.rotate(batch, progress("sealed anew"), &stop).await;
+        let told = keys.scope("controller/keys_rotate");
+        let rotated = audit::scope(told, keys.rotate(batch, progress("sealed anew"), &stop)).await;
         finish_line();
         rotated
     };
@@ -142,7 +144,7 @@ async fn verify(keys: &Keys) -> Result<ExitCode, Error> {
 }
 
 async fn retire(keys: &Keys, version: i64, ids: &tradepost_runtime::ids::Ids) -> Result<ExitCode, Error> {
-    keys.retire(version).await?;
+    audit::scope(keys.scope("controller/keys_retire"), keys.retire(version)).await?;
     let ring = keys.sealer().ring();
     if ring.is_ours() {
         ring.remove(version, ids)?;

@@ -39,6 +39,9 @@ impl Config {
         if self.api.certificate_file.is_some() != self.api.key_file.is_some() {
             say("api.certificate_file", "and api.key_file belong together; give both or neither".into());
         }
+        if let Some(message) = self.problem() {
+            say("api.plaintext", message);
+        }
         let (api, agents) = (self.api.listen, self.agents.listen);
         if api == agents && api.port() != 0 {
             say("agents.listen", format!("is {agents}, as api.listen; each needs a port of its own"));

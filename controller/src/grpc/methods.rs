@@ -35,6 +35,8 @@ pub struct Rule {
     pub scope: Option<String>,
     /// Whether a side streams.
     pub streams: bool,
+    /// Whether what it changes is told in the audit log.
+    pub audited: bool,
 }
 
 use Access::{Agent, Anyone};
@@ -63,13 +65,15 @@ fn rules() -> BTreeMap<String, Rule> {
     for (path, access) in TABLE {
         let streams = path.ends_with("/Watch") || path.ends_with("/ServerReflectionInfo");
         let scope = (!path.starts_with("/grpc.health")).then(|| scope_of(path));
-        rules.insert((*path).to_owned(), Rule { access: *access, step_up: false, scope, streams });
+        let rule = Rule { access: *access, step_up: false, scope, streams, audited: false };
+        rules.insert((*path).to_owned(), rule);
     }
     for method in walk() {
         let streams = method.is_client_streaming() || method.is_server_streaming();
         let path = path_of(&method);
         if let Some(rule) = option(&method) {
-            rules.insert(path, Rule { streams, ..rule });
+            let audited = is_audited(&path, rule.access);
+            rules.insert(path, Rule { streams, audited, ..rule });
         }
     }
     rules
@@ -104,7 +108,7 @@ fn option(method: &MethodDescriptor) -> Option<Rule> {
     } else {
         Some(scope_of(&path))
     };
-    Some(Rule { access, step_up, scope, streams: false })
+    Some(Rule { access, step_up, scope, streams: false, audited: false })
 }
 
 /// The noun of the method's service, with what the method does to it.
@@ -118,6 +122,20 @@ fn scope_of(path: &str) -> String {
     let noun = scope::NOUNS.iter().find(|known| **known == noun).copied().unwrap_or("system");
     let verb = if reads(method) { "read" } else { "write" };
     format!("{noun}:{verb}")
+}
+
+/// What agents do that licenses or settles a click, or decides whom sellers seal passwords to. The rest of what they report (steps, evidence, prepared forms) is told
+/// by the workspace's feed, and changes nobody's rights.
+const AUDITED_OF_AGENTS: &[&str] = &[
+    "/tradepost.v1.AgentCredentialService/TellCredentialKey",
+    "/tradepost.v1.PublishPermitService/AcquirePublishPermit",
+    "/tradepost.v1.PublishPermitService/SettlePublication",
+];
+
+/// Everything that people and their tools change is told, and so is how agents become known.
+fn is_audited(path: &str, access: Access) -> bool {
+    let method = path.rsplit('/').next().unwrap_or_default();
+    if access == Agent { AUDITED_OF_AGENTS.contains(&path) } else { !reads(method) }
 }
 
 /// Whether a method of this name changes nothing.

@@ -9,8 +9,10 @@
 mod account;
 mod agent;
 mod agent_identity;
+mod audit;
 mod auth;
 mod chunks;
+pub mod connection;
 mod credential;
 mod enrolment;
 mod event;
@@ -47,7 +49,7 @@ use tradepost_store::{Bearer, Principal};
 
 use crate::identity::Identity;
 use crate::service::people::Peer;
-use crate::service::{Core, Error, People};
+use crate::service::{AuditLog, Core, Error, People};
 use crate::session::Sessions;
 
 /// Hard limit of any message, both ways.
@@ -60,6 +62,8 @@ pub struct Api {
     pub core: Core,
     /// Use cases of users.
     pub people: People,
+    /// Use cases of the audit log.
+    pub log: AuditLog,
     /// Attached agents.
     pub sessions: Sessions,
     /// The certificate authority.
@@ -115,7 +119,8 @@ pub fn api_router(
         .add_service(limited!(job_service_server::JobServiceServer, api))
         .add_service(limited!(agent_service_server::AgentServiceServer, api))
         .add_service(limited!(enrolment_service_server::EnrolmentServiceServer, api))
-        .add_service(limited!(event_service_server::EventServiceServer, api));
+        .add_service(limited!(event_service_server::EventServiceServer, api))
+        .add_service(limited!(audit_service_server::AuditServiceServer, api));
     let services = gate.around(routes.into_axum_router()).layer(GrpcWebLayer::new());
     Ok((services, reporter))
 }

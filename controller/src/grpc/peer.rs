@@ -4,16 +4,16 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use axum::extract::Request;
 use ipnet::IpNet;
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 
+use super::connection::Origin;
 use crate::service::people::Peer;
 
 /// The client's address; `X-Forwarded-For` is read from the right, as far as trusted proxies wrote it.
 pub(super) fn of(request: &Request, trusted: &[IpNet]) -> Peer {
     let connected = request
         .extensions()
-        .get::<TlsConnectInfo<TcpConnectInfo>>()
-        .and_then(|info| info.get_ref().remote_addr())
+        .get::<Origin>()
+        .and_then(|origin| origin.address)
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
     let headers = request.headers().get_all("x-forwarded-for").iter();
     let named = headers.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));

@@ -26,7 +26,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use tradepost_domain::id::{AccountId, UserId, WorkspaceId};
 use tradepost_domain::time::Timestamp;
 use tradepost_runtime::ids::Ids;
-use tradepost_store::{DataKey, Database, Error as StoreError, Scope, Sealed, SealedColumn};
+use tradepost_store::{DataKey, Database, Error as StoreError, Scope, Sealed, SealedColumn, audit};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -237,13 +237,14 @@ impl Sealer {
         }
         let newest = self.ring.newest().ok_or_else(|| Error::Lost(self.ring.place()))?;
         let fresh = self.fresh_wrapped(scope, newest)?;
-        let stored = match self.store.begin_data_key(scope, newest, fresh, now).await {
+        // No effect of the call that happens to be the first to seal something.
+        let stored = match audit::aside(self.store.begin_data_key(scope, newest, fresh, now)).await {
             // A rotation has begun with a key that this controller has not read yet.
             Err(StoreError::Stale) => {
                 self.ring.read_again()?;
                 let newest = self.ring.newest().unwrap_or(newest);
                 let fresh = self.fresh_wrapped(scope, newest)?;
-                self.store.begin_data_key(scope, newest, fresh, now).await?
+                audit::aside(self.store.begin_data_key(scope, newest, fresh, now)).await?
             }
             stored => stored?,
         };

@@ -2,11 +2,12 @@
 
 use tradepost_domain::account::{Account, NewAccount, WhenAbsent};
 use tradepost_domain::agent::Agent;
+use tradepost_domain::audit::{Detail, Target};
 use tradepost_domain::id::{AccountId, AgentId, JobId, RequestId, Version};
 use tradepost_domain::job::{self, Job};
 use tradepost_recipe::catalogue;
 use tradepost_runtime::telemetry;
-use tradepost_store::{Change, Conflict, Error as StoreError};
+use tradepost_store::{Change, Conflict, Error as StoreError, audit};
 
 use super::core::{Caller, Core, TRIES};
 use super::error::{Error, Reason, Result};
@@ -47,6 +48,7 @@ impl Core {
             created_at: self.now(),
             version: Version(1),
         };
+        audit::about(Target::Account, account.id.0);
         let account = self.store.add_account(account).await?;
         if defaults(&account.site)?.quiet_hours.is_some() {
             self.roll_window(account.workspace, account.id).await?;
@@ -75,11 +77,13 @@ impl Core {
         version: Option<Version>,
     ) -> Result<Account> {
         self.usable_agent(caller, agent).await?;
+        audit::about(Target::Account, id.0);
+        audit::detail(Detail::Agent, agent);
         for _ in 0..TRIES {
             let account = self.account(caller, id).await?;
             let at = version.unwrap_or(account.version);
             if let Some(earlier) = account.agent.filter(|earlier| *earlier != agent) {
-                self.leaves_agent(earlier, id).await?;
+                audit::aside(self.leaves_agent(earlier, id)).await?;
             }
             match self.store.bind_account(caller.workspace, id, agent, at, self.now()).await {
                 Err(StoreError::Stale) if version.is_some() => {
@@ -104,6 +108,8 @@ impl Core {
         for _ in 0..TRIES {
             let account = self.account(caller, id).await?;
             let Some(wanted) = when_absent else { return Ok(account) };
+            audit::about(Target::Account, id.0);
+            audit::detail(Detail::To, if wanted == WhenAbsent::Ask { "ask" } else { "post_again" });
             let at = version.unwrap_or(account.version);
             match self.store.set_when_absent(caller.workspace, id, wanted, at, self.now()).await {
                 Err(StoreError::Stale) if version.is_some() => {
@@ -126,6 +132,7 @@ impl Core {
         if self.store.find_job(caller.workspace, made).await?.is_some() {
             return Ok(made);
         }
+        audit::about(Target::Account, id.0);
         if let Some(open) = self.open_login(id).await? {
             return Ok(open);
         }

@@ -6,9 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use tradepost_domain::agent::Agent;
+use tradepost_domain::audit::{Detail, Target};
 use tradepost_domain::id::{AgentId, EnrolmentTokenId};
 use tradepost_domain::time::Timestamp;
-use tradepost_store::NewEnrolmentToken;
+use tradepost_store::{NewEnrolmentToken, audit};
 
 use super::core::{Caller, Core};
 use super::error::{Error, Reason, Result};
@@ -47,6 +48,8 @@ impl Core {
             hash: Sha256::digest(secret.as_bytes()).into(),
             expires_at,
         };
+        audit::about(Target::EnrolmentToken, token.id.0);
+        audit::detail(Detail::ExpiresAt, expires_at.as_micros());
         self.store.add_enrolment_token(token, now).await?;
         Ok(Invitation { secret, expires_at })
     }
@@ -65,6 +68,7 @@ impl Core {
 
     /// Refuses an agent from now on.
     pub async fn revoke_agent(&self, caller: &Caller, id: AgentId) -> Result<Agent> {
+        audit::about(Target::Agent, id.0);
         let revoked = self.store.revoke_agent(caller.workspace, id, self.now()).await?;
         revoked.ok_or_else(|| Error::not_found(Reason::AgentNotFound, "agent", id))
     }

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tradepost_domain::id::ControllerId;
+use tradepost_domain::audit::{Actor, Chain};
+use tradepost_domain::id::{AuditEntryId, CallId, ControllerId};
 use tradepost_domain::reconcile::Schedule;
 use tradepost_domain::time::Timestamp;
 use tradepost_runtime::clock::SharedClock;
 use tradepost_runtime::ids::Ids;
+use tradepost_store::audit::{Author, Scope};
 use tradepost_store::{Principal, Store};
 use uuid::Uuid;
 
@@ -45,6 +47,27 @@ impl Core {
     /// A fresh id.
     pub fn id(&self) -> Uuid {
         self.ids.uuid(self.now())
+    }
+
+    /// Who does something that no call of the API asks for, to be told in the audit log: in the system's chain, unless the
+    /// effect says otherwise.
+    pub fn author(&self, actor: Actor, method: &str) -> Author {
+        Author {
+            chain: Chain::SYSTEM,
+            actor,
+            proof: None,
+            peer: String::new(),
+            method: method.to_owned(),
+            call: CallId(self.id()),
+            controller: self.controller,
+            at: self.now(),
+            first_entry: AuditEntryId(self.id()),
+        }
+    }
+
+    /// What is done within it is told in the audit log as the deed of `actor`.
+    pub fn scope(&self, actor: Actor, method: &str) -> Scope {
+        Scope::new(self.author(actor, method))
     }
 
     /// Fresh random bytes for a secret.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tradepost_domain::agent::NAME_MAX;
+use tradepost_domain::audit::Target;
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::AgentId;
 use tradepost_domain::standing;
-use tradepost_store::{NewAgent, Redeemed};
+use tradepost_store::{NewAgent, Redeemed, audit};
 
 use super::core::Core;
 use super::error::{Error, Reason, Result};
@@ -57,6 +58,7 @@ impl Core {
             platform,
             program_version,
         };
+        audit::about(Target::Agent, agent.id.0);
         let hash = Sha256::digest(enrolment.secret.as_bytes()).into();
         let agent = match self.store.redeem_enrolment_token(hash, agent, self.now()).await? {
             Redeemed::Agent(agent) => agent,

@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use tradepost_domain::agent::Agent;
+use tradepost_domain::audit::{Actor, RESTORED, Target};
 use tradepost_domain::fleet::{Fleet, FleetEpoch, Knowledge};
 use tradepost_domain::id::{AccountId, AgentId};
 use tradepost_domain::posting::Event;
 use tradepost_domain::publish;
-use tradepost_store::{NewFleetEpoch, Owed};
+use tradepost_store::{NewFleetEpoch, Owed, audit};
 
 use super::core::Core;
 use super::error::{Error, Kind, Reason, Result};
@@ -23,8 +24,8 @@ const ROUND: u32 = 200;
 impl Core {
     /// The database is an older copy, for this reason: a new life begins after the given one, all open permits become
     /// uncertain, and every agent recounts.
-    pub async fn restored(&self, after: FleetEpoch, reason: &str) -> Result<Fleet> {
-        self.begin(NewFleetEpoch { after, agent: None, reason: reason.to_owned() }).await
+    pub async fn restored(&self, by: Actor, after: FleetEpoch, reason: &str) -> Result<Fleet> {
+        self.begin(by, NewFleetEpoch { after, agent: None, reason: reason.to_owned() }).await
     }
 
     /// The same, as far as one agent is concerned: it knows of something that the database has forgotten.
@@ -36,12 +37,18 @@ impl Core {
     ) -> Result<Fleet> {
         tracing::error!(%agent, what, "the database is older than what an agent knows: it was restored from a backup");
         let reason = format!("an agent knows of more than the database: {what}");
-        self.begin(NewFleetEpoch { after: known, agent: Some(agent), reason }).await
+        self.begin(Actor::Agent(agent), NewFleetEpoch { after: known, agent: Some(agent), reason }).await
     }
 
-    async fn begin(&self, new: NewFleetEpoch) -> Result<Fleet> {
+    async fn begin(&self, by: Actor, new: NewFleetEpoch) -> Result<Fleet> {
         let agent = new.agent;
-        let fleet = self.store.begin_fleet_epoch(new.clone(), self.now()).await?;
+        let scope = self.scope(by, RESTORED);
+        let database = self.store.fleet().await?.database;
+        let begun = audit::scope(scope, async {
+            audit::about(Target::Database, database.0);
+            self.store.begin_fleet_epoch(new.clone(), self.now()).await
+        });
+        let fleet = begun.await?;
         tracing::warn!(epoch = fleet.epoch.0, reason = new.reason, "a new fleet epoch began");
         loop {
             // Nobody's report is due later than this.

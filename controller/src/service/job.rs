@@ -1,12 +1,13 @@
 //! Jobs, as people see them, and what they do about dead letters.
 
 use serde_json::json;
+use tradepost_domain::audit::Target;
 use tradepost_domain::failure::FailureClass;
 use tradepost_domain::id::{AccountId, JobId};
 use tradepost_domain::job::{self, Job, Kind, State};
 use tradepost_domain::posting;
 use tradepost_domain::publish;
-use tradepost_store::{Change, JobFilter, StoredStep};
+use tradepost_store::{Change, JobFilter, StoredStep, audit};
 
 use super::core::{Caller, Core};
 use super::error::{Error, Reason, Result};
@@ -72,6 +73,7 @@ impl Core {
     /// Tries a job again that was given up or waits for a person.
     pub async fn retry_job(&self, caller: &Caller, id: JobId) -> Result<Job> {
         let job = self.job(caller, id).await?;
+        audit::about(Target::Job, id.0);
         match (job.kind, job.posting) {
             (Kind::Publish, Some(posting)) => {
                 self.retry_posting(caller, posting).await?;
@@ -111,6 +113,7 @@ impl Core {
         if job.discarded_at.is_some() {
             return Ok(job);
         }
+        audit::about(Target::Job, id.0);
         let told = told_of(&job, caller, json!({ "discarded": true }));
         let discarded = if let (Kind::Publish, Some(posting)) = (job.kind, job.posting) {
             let with = Change { events: vec![told], ..Change::default() };

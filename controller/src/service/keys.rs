@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use tradepost_store::{Conflict, Database, Error as StoreError, Reseal, Scope, SealedColumn, SealedRow};
+use tradepost_domain::audit::{Actor, Detail, Outcome, Target};
+use tradepost_store::{
+    Conflict, Database, Error as StoreError, Reseal, Scope, SealedColumn, SealedRow, audit,
+};
 use uuid::Uuid;
 
 use super::core::Core;
@@ -166,6 +169,7 @@ impl Keys {
     ) -> Result<Rotated> {
         let ring = self.sealer.ring();
         let version = ring.newest().ok_or_else(|| Error::None(ring.place()))?;
+        tell_of(version);
         let data_keys = self.begin_data_keys(version).await?;
         let mut rotated = Rotated { version, data_keys, resealed: 0, unopened: Vec::new(), cancelled: false };
         // Once there is one of this version, nobody begins an older one any more: the second look sees all.
@@ -287,8 +291,26 @@ impl Keys {
         Ok(verified)
     }
 
+    /// Makes a key of the next version. The keys are a file, so this cannot be one with what the audit log tells of it; that
+    /// comes first.
+    pub async fn add(&self) -> Result<Shown> {
+        let ring = self.sealer.ring();
+        let version = ring.newest().unwrap_or(0) + 1;
+        let mut entry = self.core.author(Actor::Host, "controller/keys_add").entry(Outcome::Done);
+        entry.set_target(Target::Key, key_uuid(version));
+        entry.set_detail(Detail::KeyVersion, version);
+        self.store.0.add_audit_entry(entry).await?;
+        Ok(ring.add(&self.core.ids)?)
+    }
+
+    /// What is done within it is told in the audit log.
+    pub fn scope(&self, method: &str) -> audit::Scope {
+        self.core.scope(Actor::Host, method)
+    }
+
     /// Lets go of a version: its data keys are deleted. Refused while anything needs it.
     pub async fn retire(&self, version: i64) -> Result<()> {
+        tell_of(version);
         if self.sealer.ring().newest() == Some(version) {
             let why = String::from("it is the newest one here; add another and rotate first");
             return Err(Error::InUse { version, why });
@@ -305,6 +327,16 @@ impl Keys {
             retired => Ok(retired?),
         }
     }
+}
+
+/// The audit log names keys by their version.
+fn key_uuid(version: i64) -> Uuid {
+    Uuid::from_u128(u128::try_from(version).unwrap_or_default())
+}
+
+fn tell_of(version: i64) {
+    audit::about(Target::Key, key_uuid(version));
+    audit::detail(Detail::KeyVersion, version);
 }
 
 fn unopened(column: SealedColumn, row: &SealedRow, error: &seal::Error) -> Unopened {

@@ -1,9 +1,10 @@
 //! Listings.
 
+use tradepost_domain::audit::Target;
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::{ListingId, RequestId, Version};
 use tradepost_domain::listing::{Content, Listing};
-use tradepost_store::Error as StoreError;
+use tradepost_store::{Error as StoreError, audit};
 
 use super::core::{Caller, Core};
 use super::error::{Error, Reason, Result};
@@ -29,6 +30,7 @@ impl Core {
             updated_at: now,
             version: Version(1),
         };
+        audit::about(Target::Listing, listing.id.0);
         Ok(self.store.add_listing(listing).await?)
     }
 
@@ -54,6 +56,7 @@ impl Core {
     ) -> Result<Listing> {
         self.listing(caller, id).await?;
         self.check_photos(caller, &content).await?;
+        audit::about(Target::Listing, id.0);
         match self.store.update_listing(caller.workspace, id, content, version, self.now()).await {
             Err(StoreError::Stale) => Err(Error::new(
                 Reason::EtagStale,
@@ -65,6 +68,7 @@ impl Core {
 
     /// Deletes a listing that is not being posted.
     pub async fn delete_listing(&self, caller: &Caller, id: ListingId) -> Result<()> {
+        audit::about(Target::Listing, id.0);
         match self.store.delete_listing(caller.workspace, id, self.now()).await {
             Err(StoreError::Stale) => Err(Error::not_found(Reason::ListingNotFound, "listing", id)),
             deleted => Ok(deleted?),

@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod agent;
+pub mod audit;
 pub mod auth;
 pub mod core;
 pub mod dispatch;
@@ -35,6 +36,7 @@ pub mod sweep;
 pub mod waiting;
 pub mod work;
 
+pub use self::audit::AuditLog;
 pub use self::core::Core;
 pub use self::error::{Error, Reason, Result};
 pub use self::people::People;

@@ -6,6 +6,7 @@
 
 use serde_json::json;
 use tradepost_domain::account::Site;
+use tradepost_domain::audit::Target;
 use tradepost_domain::event::{self, NewEvent, Subject};
 use tradepost_domain::id::{AccountId, WorkspaceId};
 use tradepost_domain::job::{self, Job};
@@ -14,7 +15,7 @@ use tradepost_domain::posting::Publication;
 use tradepost_domain::publish;
 use tradepost_domain::time::Timestamp;
 use tradepost_recipe::catalogue;
-use tradepost_store::{Change, Error as StoreError};
+use tradepost_store::{Change, Error as StoreError, audit};
 
 use super::core::{Caller, Core, TRIES};
 use super::error::{Error, Reason, Result};
@@ -118,6 +119,9 @@ impl Core {
     where
         F: Fn(&Pacing) -> Event + Send + Sync,
     {
+        if by.is_some() {
+            audit::about(Target::Account, account.0);
+        }
         for _ in 0..TRIES {
             let now = self.now();
             let before = self.find_pacing(workspace, account, now).await?;

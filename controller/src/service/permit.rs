@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tradepost_domain::audit::{Detail, Target};
 use tradepost_domain::id::{AgentId, ContentHash, IntentId, PermitId, SessionEpoch};
 use tradepost_domain::posting::{Publication, Receipt};
 use tradepost_domain::publish::{self, Intent};
-use tradepost_store::EpochGuard;
+use tradepost_store::{EpochGuard, audit};
 
 use super::core::Core;
 use super::error::{Error, Reason, Result};
@@ -67,6 +68,16 @@ pub enum Settlement {
     Uncertain(String),
 }
 
+impl Settlement {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Confirmed(_) => "confirmed",
+            Self::NotClicked(_) => "not_clicked",
+            Self::Uncertain(_) => "uncertain",
+        }
+    }
+}
+
 /// Most own listings in a baseline.
 const BASELINE_MAX: usize = 20_000;
 
@@ -77,9 +88,9 @@ impl Core {
             let message = format!("are {}; at most {BASELINE_MAX} can be handled", prepared.baseline.len());
             return Err(Error::field("baseline_item_ids", message));
         }
-        let intent = self.intent_of(agent, prepared.intent).await?;
+        let (intent, guess) = self.intent_of(agent, prepared.run, prepared.intent).await?;
         let guard = Some(EpochGuard { agent, epoch: prepared.epoch });
-        self.decide(intent.workspace, intent.posting, |publication, _| {
+        self.decide_from(guess, intent.workspace, intent.posting, |publication, _| {
             present(publication, agent, prepared.run, prepared.intent)?;
             let event = publish::Event::Prepared {
                 run_lease: prepared.run.1,
@@ -94,11 +105,12 @@ impl Core {
 
     /// Gives the single-use permit; the same one for a repeated request.
     pub async fn acquire_permit(&self, agent: AgentId, wanted: PermitRequest) -> Result<Granted> {
-        let intent = self.intent_of(agent, wanted.intent).await?;
+        let (intent, guess) = self.intent_of(agent, wanted.run, wanted.intent).await?;
         let guard = Some(EpochGuard { agent, epoch: wanted.epoch });
         let fresh = PermitId(self.id());
+        audit::about(Target::Posting, intent.posting.0);
         let publication = self
-            .decide(intent.workspace, intent.posting, |publication, _| {
+            .decide_from(guess, intent.workspace, intent.posting, |publication, _| {
                 present(publication, agent, wanted.run, wanted.intent)?;
                 if publication.posting.generation != wanted.generation {
                     return Err(Error::stale_run());
@@ -118,7 +130,7 @@ impl Core {
             && error.reason == Reason::Paced
         {
             // The claim believed that it may begin: what it reads is mended, so that no form is filled in vain again.
-            self.roll_window(intent.workspace, intent.account).await?;
+            audit::aside(self.roll_window(intent.workspace, intent.account)).await?;
         }
         let publication = publication?;
         let permit = publication
@@ -142,9 +154,9 @@ impl Core {
         run: Run,
         settlement: Settlement,
     ) -> Result<()> {
-        let intent = self.intent_of(agent, intent).await?;
+        let (intent, guess) = self.intent_of(agent, run, intent).await?;
         if intent.permit.as_ref().map(|held| held.id) == Some(permit) {
-            return self.settle_known(&intent, permit, &settlement).await;
+            return self.settle_known(guess, &intent, permit, &settlement).await;
         }
         let epoch = self.store.find_agent(agent).await?.map_or(SessionEpoch(0), |row| row.epoch);
         let told = ToldPermit {
@@ -159,24 +171,33 @@ impl Core {
         self.settle_forgotten(agent, &intent, told).await
     }
 
-    /// Stores what became of a permit that the intent has.
+    /// Stores what became of a permit that the intent has. A publication that was read a moment ago saves reading it.
     pub(super) async fn settle_known(
         &self,
+        guess: Option<Publication>,
         intent: &Intent,
         permit: PermitId,
         settlement: &Settlement,
     ) -> Result<()> {
-        match self.settle_with(intent, permit, settlement).await {
+        match self.settle_with(guess, intent, permit, settlement).await {
             Err(error) if error.reason == Reason::ItemTaken => {
                 let reason = "the listing that was recognised belongs to another posting already".to_owned();
-                self.settle_with(intent, permit, &Settlement::Uncertain(reason)).await
+                self.settle_with(None, intent, permit, &Settlement::Uncertain(reason)).await
             }
             settled => settled,
         }
     }
 
-    async fn settle_with(&self, intent: &Intent, permit: PermitId, settlement: &Settlement) -> Result<()> {
-        self.decide(intent.workspace, intent.posting, |publication, now| {
+    async fn settle_with(
+        &self,
+        guess: Option<Publication>,
+        intent: &Intent,
+        permit: PermitId,
+        settlement: &Settlement,
+    ) -> Result<()> {
+        audit::about(Target::Posting, intent.posting.0);
+        audit::detail(Detail::To, settlement.name());
+        self.decide_from(guess, intent.workspace, intent.posting, |publication, now| {
             if publication.intent.id != intent.id {
                 tracing::warn!(intent = %intent.id, ?settlement, "a settlement of an older intent changes nothing");
                 return Ok(None);
@@ -204,8 +225,21 @@ impl Core {
         .map(drop)
     }
 
-    /// An intent of a job of this agent.
-    async fn intent_of(&self, agent: AgentId, id: IntentId) -> Result<Intent> {
+    /// An intent of a job of this agent, with its publication where the run says which that is.
+    async fn intent_of(
+        &self,
+        agent: AgentId,
+        run: Run,
+        id: IntentId,
+    ) -> Result<(Intent, Option<Publication>)> {
+        let found = self.store.find_run(agent, run.0).await?.and_then(|found| found.publication);
+        if let Some(publication) = found.filter(|publication| publication.intent.id == id) {
+            return Ok((publication.intent.clone(), Some(publication)));
+        }
+        self.older_intent_of(agent, id).await.map(|intent| (intent, None))
+    }
+
+    async fn older_intent_of(&self, agent: AgentId, id: IntentId) -> Result<Intent> {
         let missing = || {
             Error::new(
                 Reason::IntentNotFound,

@@ -7,9 +7,12 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use tokio::sync::Semaphore;
+use tradepost_domain::audit::Target;
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::{AgentId, ContentHash, JobId, PhotoId};
 use tradepost_domain::photo::{BYTES_MAX, EDGE_MIN, MediaType, PIXELS_MAX, Photo};
+
+use tradepost_store::audit;
 
 use super::core::{Caller, Core};
 use super::error::{Error, Reason, Result};
@@ -63,6 +66,7 @@ impl Core {
             height,
             created_at: self.now(),
         };
+        audit::about(Target::Photo, photo.id.0);
         Ok(self.store.add_photo(photo, content).await?)
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use tradepost_domain::account::Account;
+use tradepost_domain::audit::{Detail, Target};
 use tradepost_domain::event::{self, NewEvent, Subject};
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::{AccountId, IntentId, JobId, ListingId, PostingId, RequestId, Version};
@@ -19,7 +20,7 @@ use tradepost_domain::time::Timestamp;
 use tradepost_domain::waiting::Wait;
 use tradepost_recipe::{catalogue, values};
 use tradepost_runtime::telemetry;
-use tradepost_store::{Asked, Change, Conflict, Error as StoreError, Ground, PostingFilter};
+use tradepost_store::{Asked, Change, Conflict, Error as StoreError, Ground, PostingFilter, audit};
 use url::Url;
 
 use super::core::{Caller, Core, TRIES};
@@ -120,6 +121,7 @@ impl Core {
             let committed = if change == Change::default() {
                 Ok(())
             } else {
+                tell(&change.new_postings);
                 self.store.commit(change, self.now()).await
             };
             match committed {
@@ -243,6 +245,7 @@ impl Core {
 
     /// Ends a posting before its click. Asking again changes nothing.
     pub async fn cancel_posting(&self, caller: &Caller, id: PostingId) -> Result<Posting> {
+        audit::about(Target::Posting, id.0);
         let publication = self
             .decide(caller.workspace, id, |publication, _| {
                 let cancelled =
@@ -260,6 +263,8 @@ impl Core {
     /// Gives a posting another place in its account's queue.
     pub async fn prioritize_posting(&self, caller: &Caller, id: PostingId, priority: i32) -> Result<Posting> {
         check_priority(priority)?;
+        audit::about(Target::Posting, id.0);
+        audit::detail(Detail::Priority, priority);
         let decided = self.decide(caller.workspace, id, |publication, _| {
             let job = &publication.job;
             if job.priority == priority && !job.state.is_terminal() {
@@ -282,6 +287,7 @@ impl Core {
 
     /// Tries again after an end without a listing, or once a person has done what was needed.
     pub async fn retry_posting(&self, caller: &Caller, id: PostingId) -> Result<Posting> {
+        audit::about(Target::Posting, id.0);
         let before = self.publication(caller, id).await?;
         // What the state does not allow is refused for the state, whatever became of the listing.
         if posting::step(&before, Event::Retry, IntentId(self.id()), self.now()).is_ok() {
@@ -310,6 +316,8 @@ impl Core {
             }
             Finding::NotPublished => None,
         };
+        audit::about(Target::Posting, id.0);
+        audit::detail(Detail::Finding, if item.is_some() { "published" } else { "not_published" });
         let looks = self.store.list_looks(caller.workspace, id).await?;
         let decided = self.decide(caller.workspace, id, |publication, now| {
             let event = match &item {
@@ -395,6 +403,17 @@ fn published_already(published: &Posting, listing: &Listing, account: &Account) 
             listing.content.title, account.name, published.id
         ),
     )
+}
+
+/// Says in the audit log what is asked for. Many are one entry: the first, and how many.
+fn tell(made: &[Posting]) {
+    let Some(first) = made.first() else { return };
+    audit::about(Target::Posting, first.id.0);
+    if made.len() == 1 {
+        audit::detail(Detail::Account, first.account);
+    } else {
+        audit::detail(Detail::Count, made.len());
+    }
 }
 
 fn add_created(change: &mut Change, publication: Publication) {

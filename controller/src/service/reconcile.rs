@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tradepost_domain::account::WhenAbsent;
+use tradepost_domain::audit::Target;
 use tradepost_domain::event::{self, NewEvent, Subject};
 use tradepost_domain::failure::Failure;
 use tradepost_domain::id::{PostingId, RunLease};
@@ -10,7 +11,7 @@ use tradepost_domain::posting::{self, Posting, Publication, Receipt, Trail, Witn
 use tradepost_domain::publish::{self, Intent};
 use tradepost_domain::reconcile::{Look, LookRecord, judge, record};
 use tradepost_domain::time::Timestamp;
-use tradepost_store::{Change, ChangeLook, Error as StoreError, PageRequest};
+use tradepost_store::{Change, ChangeLook, Error as StoreError, PageRequest, audit};
 
 use super::core::{Caller, Core, TRIES};
 use super::error::{Error, Reason, Result};
@@ -160,6 +161,7 @@ impl Core {
 
     /// Takes a look as soon as the agent can, and not only at the planned time.
     pub async fn request_look(&self, caller: &Caller, id: PostingId) -> Result<Posting> {
+        audit::about(Target::Posting, id.0);
         for _ in 0..TRIES {
             let publication = self.publication(caller, id).await?;
             if publication.intent.state != publish::State::Unknown {

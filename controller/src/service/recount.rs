@@ -57,7 +57,7 @@ impl Core {
         if let Some(intent) = self.store.find_intent_by_permit(told.permit).await? {
             let ours = intent.workspace == workspace;
             return match &told.outcome {
-                Some(settlement) if ours => self.settle_known(&intent, told.permit, settlement).await,
+                Some(settlement) if ours => self.settle_known(None, &intent, told.permit, settlement).await,
                 _ => Ok(()),
             };
         }

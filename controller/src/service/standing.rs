@@ -1,9 +1,10 @@
 //! Agents' identities: who may come in, renewal, return after absence, approval.
 
 use tradepost_domain::agent::Agent;
+use tradepost_domain::audit::{Actor, Target};
 use tradepost_domain::id::{AgentId, BootId};
 use tradepost_domain::standing::{self, Join, LockReason, Refusal};
-use tradepost_store::{Error as StoreError, Joining};
+use tradepost_store::{Error as StoreError, Joining, audit};
 
 use super::core::{Caller, Core, TRIES};
 use super::error::{Error, Reason, Result};
@@ -33,7 +34,7 @@ impl Core {
                 Join::Accept => self.store.accept_join(joining).await,
                 Join::Suspect => self.store.suspect_join(joining).await,
                 Join::Late => Ok(()),
-                Join::Clone => self.store.lock_agent(id, LockReason::Cloned, self.now()).await.map(drop),
+                Join::Clone => self.lock_copies(id).await,
             };
             match stored {
                 Err(StoreError::Stale) => continue,
@@ -56,6 +57,16 @@ impl Core {
             };
         }
         Err(Error::contention())
+    }
+
+    /// Refuses an agent whose identity is in use twice.
+    async fn lock_copies(&self, id: AgentId) -> Result<(), StoreError> {
+        let scope = self.scope(Actor::Controller, "controller/lock_agent");
+        audit::scope(scope, async {
+            audit::about(Target::Agent, id.0);
+            self.store.lock_agent(id, LockReason::Cloned, self.now()).await.map(drop)
+        })
+        .await
     }
 
     /// A new certificate for an agent whose present one is valid.
@@ -86,6 +97,8 @@ impl Core {
             tracing::warn!(agent = %id, "an agent's return was tried with another key");
             return Err(unknown());
         }
+        audit::acted_by(Actor::Agent(id));
+        audit::about(Target::Agent, id.0);
         if let Some(refusal) = standing::refusal(&agent) {
             return Err(refused(refusal));
         }
@@ -105,6 +118,7 @@ impl Core {
 
     /// Lets an agent in again that waits for approval.
     pub async fn approve_agent(&self, caller: &Caller, id: AgentId) -> Result<Agent> {
+        audit::about(Target::Agent, id.0);
         let approved = self.store.approve_agent(caller.workspace, id, self.now()).await?;
         let agent = approved.ok_or_else(|| Error::not_found(Reason::AgentNotFound, "agent", id))?;
         if agent.revoked_at.is_some() {

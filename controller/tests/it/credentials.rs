@@ -15,7 +15,7 @@ use crate::system::{System, User, reason};
 const PUBLIC: [u8; 32] = [9; 32];
 
 /// The agent tells its key, signed by `by`.
-async fn tell(channel: &Channel, agent: &Agent, by: &rcgen::KeyPair) -> Result<(), Status> {
+pub(crate) async fn tell(channel: &Channel, agent: &Agent, by: &rcgen::KeyPair) -> Result<(), Status> {
     let signature = by.sign(&statement(agent.id.parse().expect("an id"), &PUBLIC)).expect("signed");
     let identity_key = by.subject_public_key_info();
     let request = v1::TellCredentialKeyRequest { public_key: PUBLIC.to_vec(), identity_key, signature };
@@ -28,7 +28,12 @@ async fn fetch(channel: &Channel, run: &v1::RunRef) -> Result<v1::FetchCredentia
     Ok(answer.into_inner())
 }
 
-async fn set(user: &User, account: &str, agent: &str, generation: i64) -> Result<v1::Credential, Status> {
+pub(crate) async fn set(
+    user: &User,
+    account: &str,
+    agent: &str,
+    generation: i64,
+) -> Result<v1::Credential, Status> {
     let request = v1::SetCredentialRequest {
         account_id: account.into(),
         agent_id: agent.into(),

@@ -4,6 +4,7 @@
 
 mod access;
 mod agent;
+mod audit;
 mod batch;
 mod credentials;
 mod feed;

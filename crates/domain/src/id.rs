@@ -82,6 +82,10 @@ ids! {
     EvidenceId, "an evidence";
     /// One start of an agent process.
     BootId, "a boot";
+    /// One entry of the audit log.
+    AuditEntryId, "an audit entry";
+    /// One call, as the gate knows it: in the answer's metadata, the log and the audit log.
+    CallId, "a call";
     /// One database, in every copy and every backup of it.
     DatabaseId, "a database";
 }

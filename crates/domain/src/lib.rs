@@ -11,6 +11,7 @@
 
 pub mod account;
 pub mod agent;
+pub mod audit;
 pub mod credential;
 pub mod event;
 pub mod failure;

@@ -42,7 +42,7 @@ use self::tree::{Node, Problems};
 pub use self::units::{duration, size};
 
 /// Where a program's configuration comes from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Sources {
     prefix: String,
     files: Vec<File>,
@@ -95,7 +95,7 @@ enum Presence {
     Optional,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Flag {
     name: &'static str,
     key: &'static str,
@@ -120,6 +120,18 @@ pub fn load<T: DeserializeOwned>(sources: &Sources) -> Result<T, Error> {
 }
 
 // === impl Sources ===
+
+impl fmt::Debug for Sources {
+    /// Without the values of variables and flags: they hold secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.environment.iter().map(|(name, _)| name.as_str()).collect();
+        formatter
+            .debug_struct("Sources")
+            .field("files", &self.files)
+            .field("environment", &names)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Sources {
     /// The sources of `program` (such as `controller`); none is set yet.

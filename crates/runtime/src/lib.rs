@@ -7,6 +7,7 @@
 //! - [`config`]: defaults, TOML file, environment and flags, merged into one checked value.
 //! - [`credential`]: sellers' credentials, sealed by the command line and opened by an agent.
 //! - [`telemetry`]: logs, traces, metrics, and the trace context that travels between processes.
+//! - [`signature`]: Ed25519 keys in files.
 //! - [`tls`]: certificates, server configurations that can be exchanged while running, the accept loop, pinned clients.
 //! - [`build`]: which build this is.
 //!
@@ -18,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod credential;
 pub mod ids;
+pub mod signature;
 pub mod tasks;
 pub mod telemetry;
 pub mod tls;

@@ -26,7 +26,7 @@ pub use self::client::{
     ClientIdentity, Connector, ReloadingClientConfig, client_config, pinned_client_config,
 };
 pub use self::clock::TlsClock;
-pub use self::listener::{ListenerOptions, TlsIncoming, TlsListener};
+pub use self::listener::{Connection, Incoming, ListenerOptions, Plaintext, TlsIncoming, TlsListener};
 pub use self::server::{
     CertificateCheck, Certificates, ClientAuth, Protocols, ReloadingServerConfig, server_config,
     server_config_with,

@@ -11,16 +11,22 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tradepost_domain::id::{AgentId, JobId};
+use tradepost_domain::job::Job;
+use tradepost_domain::pacing::Pacing;
 use tradepost_domain::time::Timestamp;
 use tradepost_runtime::tasks::Tasks;
-use tradepost_store::{Asked, Change, Error, FoundRun, Hint, RunSteps, Store, Supplies, WakeHints};
+use tradepost_store::audit;
+use tradepost_store::{Asked, Change, Claim, Error, FoundRun, Hint, RunSteps, Store, Supplies, WakeHints};
 
+use crate::beats::Beat;
 use crate::coalesce::Counter;
 use crate::error::translate;
 use crate::gather::{Found, Wanted};
 use crate::group::{Ask, Write};
-use crate::shared::{Fault, Tx};
+use crate::pacing::Paced;
+use crate::shared::{Fault, Tx, audit as log};
 use crate::time::Time;
+use crate::{claims, create};
 
 /// A connection of this engine.
 pub(crate) type Conn = PgConnection;
@@ -31,6 +37,13 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 /// Longest wait for the whole of one piece of work. The server ends a statement after 30 s by itself: if it says nothing
 /// for longer, the connection leads nowhere any more, and nobody would ever tell.
 const ANSWER_WITHIN: Duration = Duration::from_secs(40);
+/// The same for what a lane does at once. Its rows are few and its statements end after [`LANE_STATEMENT`] by themselves;
+/// everybody who writes waits behind it.
+pub(crate) const LANE_ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// The server ends a statement of a lane after this time, as it is written in its options.
+pub(crate) const LANE_STATEMENT: &str = "10s";
+/// And a wait for a row that another transaction holds.
+pub(crate) const LANE_LOCK: &str = "8s";
 /// How long [`Store::close`] waits for the tasks.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -39,6 +52,8 @@ pub(crate) struct Backend {
     /// Without the time limits of the pool: a migration may take long.
     pub(crate) migrate: PgConnectOptions,
     pub(crate) pool: PgPool,
+    /// Of connections whose plans look rows up by key, whatever the tables hold.
+    pub(crate) keyed: PgPool,
     /// For hints only, so that they never wait behind statements.
     pub(crate) hint_pool: PgPool,
     pub(crate) telling: Telling,
@@ -58,15 +73,24 @@ pub(crate) struct Telling {
 /// Where callers leave what is done for many at once.
 #[derive(Clone)]
 pub(crate) struct Queues {
+    pub(crate) creations: mpsc::Sender<Ask>,
     pub(crate) writes: mpsc::Sender<Ask>,
     pub(crate) grounds: Counter<Asked, Found>,
     pub(crate) supplies: Counter<Wanted, Supplies>,
     pub(crate) runs: Counter<(AgentId, JobId), Option<FoundRun>>,
+    pub(crate) agent_runs: Counter<AgentId, Vec<Job>>,
+    pub(crate) beats: Counter<Beat, bool>,
+    pub(crate) pacing: Counter<Paced, Option<Pacing>>,
 }
 
 /// What the server made of `work`; none when it said nothing.
 pub(crate) async fn answered<T>(work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(ANSWER_WITHIN, work).await.ok()
+}
+
+/// [`answered`] for a lane.
+pub(crate) async fn answered_soon<T>(work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(LANE_ANSWER_WITHIN, work).await.ok()
 }
 
 /// The error for a connection that leads nowhere; it is not used again. Whether its transaction was committed is not known.
@@ -127,11 +151,25 @@ impl Backend {
         T: Send + 'static,
         F: for<'c> FnOnce(Tx<'c>) -> BoxFuture<'c, Result<T, Fault>> + Send + 'static,
     {
-        let mut conn = self.connection().await?;
+        self.write_on(&self.pool, work).await
+    }
+
+    async fn write_on<T, F>(&self, pool: &PgPool, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(Tx<'c>) -> BoxFuture<'c, Result<T, Fault>> + Send + 'static,
+    {
+        let mut conn = pool.acquire().await.map_err(translate)?;
         let mut hints = Vec::new();
+        let mut due = audit::due();
         let written = answered(async {
             let mut tx = conn.begin().await.map_err(translate)?;
-            match work(Tx { conn: &mut tx, hints: &mut hints }).await {
+            let done = async {
+                let value = work(Tx { conn: &mut tx, hints: &mut hints, due: &mut due }).await?;
+                log::tell(&mut tx, due.as_ref()).await?;
+                Ok::<_, Fault>(value)
+            };
+            match done.await {
                 Ok(value) => {
                     // Whatever fails here: whether the transaction was committed is not known.
                     tx.commit().await.map_err(|error| Error::Unavailable(Box::new(error)))?;
@@ -145,6 +183,9 @@ impl Backend {
         });
         match written.await {
             Some(Ok(value)) => {
+                if let Some(told) = due {
+                    told.committed();
+                }
                 self.telling.tell(hints);
                 Ok(value)
             }
@@ -155,7 +196,14 @@ impl Backend {
 
     /// A change of work rows, written together with others; see [`crate::group`].
     pub(crate) async fn commit_change(&self, change: Change, now: Timestamp) -> Result<(), Error> {
-        self.submit(Write::Change(Box::new(change)), now).await
+        let change = Box::new(change);
+        let write = if create::is_creation(&change) { Write::Create(change) } else { Write::Change(change) };
+        self.submit(write, now).await
+    }
+
+    /// See `Work::claim_jobs`.
+    pub(crate) async fn commit_claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Job>, Error> {
+        self.write_on(&self.keyed, move |tx| Box::pin(claims::claim_jobs(tx, claim, now))).await
     }
 
     /// Step reports of a run; likewise.
@@ -167,7 +215,8 @@ impl Backend {
         let closed = || Error::Unavailable("the database is closed".into());
         let queues = self.queues().ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
-        queues.writes.send(Ask { write, now, reply }).await.map_err(|_| closed())?;
+        let queue = if matches!(write, Write::Create(_)) { &queues.creations } else { &queues.writes };
+        queue.send(Ask { write, now, due: audit::due(), reply }).await.map_err(|_| closed())?;
         drop(queues);
         answer.await.map_err(|_| unanswered())?
     }
@@ -228,6 +277,7 @@ impl Store for Backend {
         self.telling.close();
         self.tasks.drain(CLOSE_WITHIN).await;
         self.pool.close().await;
+        self.keyed.close().await;
         self.hint_pool.close().await;
     }
 }

@@ -1,22 +1,22 @@
 //! One statement per table for the rows of many writes. The single-row forms are in the shared `commit` and `steps`; both
 //! must write the same columns, which the conformance suite checks by doing every case both ways.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 use sqlx::PgConnection;
-use tradepost_domain::event::NewEvent;
-use tradepost_domain::id::{ListingId, WorkspaceId};
+use tradepost_domain::id::{AgentId, WorkspaceId};
 use tradepost_domain::job::Job;
+use tradepost_domain::pacing::Pacing;
 use tradepost_domain::posting::Posting;
 use tradepost_domain::publish::{self, Intent, Permit};
 use tradepost_domain::time::Timestamp;
-use tradepost_store::{Change, ChangeReceipt, EpochGuard, Error, Hint, RunSteps};
+use tradepost_store::{Change, ChangeLook, ChangeReceipt, EpochGuard, Error, Hint, RunSteps};
 use uuid::Uuid;
 
-use crate::dialect;
+use crate::feed::Told;
 use crate::shared::rows::{failure_value, unstorable};
-use crate::shared::{Appended, Fault, duration_micros, status_name, steps};
+use crate::shared::{Fault, duration_micros, status_name, steps};
 use crate::time::Time;
 
 /// A column of all rows.
@@ -25,6 +25,7 @@ macro_rules! column {
         &$rows.iter().map($value).collect::<Vec<_>>()
     };
 }
+pub(crate) use column;
 
 struct RunRow {
     place: i64,
@@ -41,11 +42,6 @@ struct FreshStep {
 struct Held {
     id: Uuid,
     other: i64,
-}
-
-struct HeldListing {
-    id: Uuid,
-    workspace: Uuid,
 }
 
 /// Those of the streams that are their agents' newest; they stay so until the transaction ends.
@@ -69,31 +65,17 @@ pub(crate) async fn hold_streams(
     Ok(guards.iter().filter(is_newest).copied().collect())
 }
 
-/// Those of the listings that are there; they stay so until the transaction ends.
-pub(crate) async fn hold_listings(
-    conn: &mut PgConnection,
-    listings: &[(WorkspaceId, ListingId)],
-) -> Result<HashSet<(WorkspaceId, ListingId)>, Fault> {
-    if listings.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let rows = sqlx::query_as!(
-        HeldListing,
-        r#"SELECT id AS "id!: Uuid", workspace_id AS "workspace!: Uuid" FROM listings
-           WHERE id = ANY($1) AND deleted_at IS NULL ORDER BY id FOR SHARE"#,
-        column!(listings, |(_, listing)| listing.0),
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (WorkspaceId(row.workspace), ListingId(row.id))).collect())
-}
-
-/// All rows of all changes, in the order of the locks. `Stale` when any row is not as it was read.
+/// All rows of all changes that make no postings, in the order of the locks. `Stale` when any row is not as it was read.
 pub(crate) async fn write_changes(
     conn: &mut PgConnection,
     changes: &[(Timestamp, &Change)],
+    hints: &mut Vec<Hint>,
 ) -> Result<(), Fault> {
     let all = || changes.iter().map(|(_, change)| *change);
+    let mut paced: Vec<&Pacing> = all().flat_map(|change| &change.pacing).collect();
+    paced.sort_unstable_by_key(|pacing| pacing.account);
+    // Each account may be free to publish again.
+    hints.extend(update_pacing(conn, &paced).await?.into_iter().map(Hint::Agent));
     let mut jobs: Vec<&Job> = all().flat_map(|change| &change.jobs).collect();
     let mut intents: Vec<&Intent> = all().flat_map(|change| &change.intents).collect();
     let mut postings: Vec<&Posting> = all().flat_map(|change| &change.postings).collect();
@@ -101,10 +83,8 @@ pub(crate) async fn write_changes(
     jobs.sort_unstable_by_key(|job| job.id);
     intents.sort_unstable_by_key(|intent| intent.id);
     postings.sort_unstable_by_key(|posting| posting.id);
-    let new_postings: Vec<&Posting> = all().flat_map(|change| &change.new_postings).collect();
     let new_intents: Vec<&Intent> = all().flat_map(|change| &change.new_intents).collect();
     let new_jobs: Vec<&Job> = all().flat_map(|change| &change.new_jobs).collect();
-    insert_postings(conn, &new_postings).await?;
     insert_intents(conn, &new_intents).await?;
     update_jobs(conn, &jobs).await?;
     insert_jobs(conn, &new_jobs).await?;
@@ -121,7 +101,74 @@ pub(crate) async fn write_changes(
         .iter()
         .filter_map(|(now, change)| change.receipt.as_ref().map(|receipt| (*now, receipt)))
         .collect();
-    insert_receipts(conn, &receipts).await
+    insert_receipts(conn, &receipts).await?;
+    let looks: Vec<&ChangeLook> = all().filter_map(|change| change.look.as_ref()).collect();
+    insert_looks(conn, &looks).await
+}
+
+/// Returns the agents of the accounts.
+async fn update_pacing(conn: &mut PgConnection, paced: &[&Pacing]) -> Result<Vec<AgentId>, Fault> {
+    if paced.is_empty() {
+        return Ok(Vec::new());
+    }
+    let own: Vec<Value> = paced
+        .iter()
+        .map(|pacing| serde_json::to_value(&pacing.own).map_err(unstorable))
+        .collect::<Result<_, _>>()?;
+    let cool_down = |pacing: &Pacing| pacing.cool_down.clone();
+    let agents = sqlx::query_scalar!(
+        r#"UPDATE accounts a SET pacing = n.pacing, paused_at = n.paused_at, cool_down_until = n.cool_down_until,
+               cool_down_class = n.cool_down_class, publish_from = n.publish_from, publish_until = n.publish_until,
+               pacing_version = a.pacing_version + 1
+           FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::jsonb[], $5::timestamptz[], $6::timestamptz[], $7::text[],
+               $8::timestamptz[], $9::timestamptz[])
+               AS n (id, workspace_id, version, pacing, paused_at, cool_down_until, cool_down_class, publish_from,
+                     publish_until)
+           WHERE a.id = n.id AND (a.workspace_id = n.workspace_id AND a.pacing_version = n.version) IS TRUE
+           RETURNING a.agent_id AS "agent_id?: Uuid""#,
+        column!(paced, |pacing| pacing.account.0),
+        column!(paced, |pacing| pacing.workspace.0),
+        column!(paced, |pacing| pacing.version),
+        &own,
+        column!(paced, |pacing| pacing.paused_at.map(Time)) as &[Option<Time>],
+        column!(paced, |pacing| cool_down(pacing).map(|cool_down| Time(cool_down.until))) as &[Option<Time>],
+        column!(paced, |pacing| cool_down(pacing).map(|cool_down| cool_down.class.name().to_owned()))
+            as &[Option<String>],
+        column!(paced, |pacing| Time(pacing.window.from)) as &[Time],
+        column!(paced, |pacing| pacing.window.until.map(Time)) as &[Option<Time>],
+    )
+    .fetch_all(conn)
+    .await?;
+    if agents.len() != paced.len() {
+        return Err(Error::Stale.into());
+    }
+    Ok(agents.into_iter().flatten().map(AgentId).collect())
+}
+
+/// Keeps the first report of each look.
+async fn insert_looks(conn: &mut PgConnection, looks: &[&ChangeLook]) -> Result<(), Fault> {
+    if looks.is_empty() {
+        return Ok(());
+    }
+    let records: Vec<Value> = looks
+        .iter()
+        .map(|change| serde_json::to_value(&change.look).map_err(unstorable))
+        .collect::<Result<_, _>>()?;
+    sqlx::query!(
+        "INSERT INTO looks (intent_id, seq, workspace_id, posting_id, job_id, look, taken_at)
+         SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::uuid[], $6::jsonb[], $7::timestamptz[])
+         ON CONFLICT (intent_id, seq) DO NOTHING",
+        column!(looks, |change| change.intent.0),
+        column!(looks, |change| i64::from(change.look.seq)),
+        column!(looks, |change| change.workspace.0),
+        column!(looks, |change| change.posting.0),
+        column!(looks, |change| change.look.job.0),
+        &records,
+        column!(looks, |change| Time(change.look.at)) as &[Time],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 fn changed(rows: u64, wanted: usize) -> Result<(), Fault> {
@@ -132,40 +179,6 @@ fn failures<'f>(
     failures: impl Iterator<Item = Option<&'f tradepost_domain::failure::Failure>>,
 ) -> Result<Vec<Option<Value>>, Fault> {
     failures.map(failure_value).collect()
-}
-
-async fn insert_postings(conn: &mut PgConnection, postings: &[&Posting]) -> Result<(), Fault> {
-    if postings.is_empty() {
-        return Ok(());
-    }
-    let failures = failures(postings.iter().map(|posting| posting.failure.as_ref()))?;
-    let item = |posting: &Posting| posting.item.clone();
-    sqlx::query!(
-        "INSERT INTO postings
-             (id, workspace_id, listing_id, account_id, generation, state, job_id, intent_id, item_id, item_url,
-              item_strategy, failure, created_at, updated_at, version)
-         SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::text[], $7::uuid[],
-             $8::uuid[], $9::text[], $10::text[], $11::text[], $12::jsonb[], $13::timestamptz[], $14::timestamptz[],
-             $15::bigint[])",
-        column!(postings, |posting| posting.id.0),
-        column!(postings, |posting| posting.workspace.0),
-        column!(postings, |posting| posting.listing.0),
-        column!(postings, |posting| posting.account.0),
-        column!(postings, |posting| i64::from(posting.generation)),
-        column!(postings, |posting| posting.state.name().to_owned()),
-        column!(postings, |posting| posting.job.0),
-        column!(postings, |posting| posting.intent.0),
-        column!(postings, |posting| item(posting).map(|item| item.item_id)) as &[Option<String>],
-        column!(postings, |posting| item(posting).map(|item| item.url)) as &[Option<String>],
-        column!(postings, |posting| item(posting).map(|item| item.strategy)) as &[Option<String>],
-        &failures as &[Option<Value>],
-        column!(postings, |posting| Time(posting.created_at)) as &[Time],
-        column!(postings, |posting| Time(posting.updated_at)) as &[Time],
-        column!(postings, |posting| posting.version.0),
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 async fn update_postings(conn: &mut PgConnection, postings: &[&Posting]) -> Result<(), Fault> {
@@ -182,7 +195,7 @@ async fn update_postings(conn: &mut PgConnection, postings: &[&Posting]) -> Resu
              $8::text[], $9::text[], $10::text[], $11::jsonb[], $12::timestamptz[])
              AS n (id, workspace_id, version, generation, state, job_id, intent_id, item_id, item_url, item_strategy,
                    failure, updated_at)
-         WHERE p.id = n.id AND p.workspace_id = n.workspace_id AND p.version = n.version",
+         WHERE p.id = n.id AND (p.workspace_id = n.workspace_id AND p.version = n.version) IS TRUE",
         column!(postings, |posting| posting.id.0),
         column!(postings, |posting| posting.workspace.0),
         column!(postings, |posting| posting.version.0),
@@ -266,7 +279,7 @@ async fn update_intents(conn: &mut PgConnection, intents: &[&Intent]) -> Result<
              AS n (id, workspace_id, version, generation, state, fingerprint, permit_id, permit_request,
                    permit_run_lease, permit_epoch, armed_at, report_by, item_id, item_url, item_strategy, reason,
                    looks_taken, looks_clean, first_clean_at, updated_at)
-         WHERE i.id = n.id AND i.workspace_id = n.workspace_id AND i.version = n.version",
+         WHERE i.id = n.id AND (i.workspace_id = n.workspace_id AND i.version = n.version) IS TRUE",
         column!(intents, |intent| intent.id.0),
         column!(intents, |intent| intent.workspace.0),
         column!(intents, |intent| intent.version.0),
@@ -370,7 +383,7 @@ async fn update_jobs(conn: &mut PgConnection, jobs: &[&Job]) -> Result<(), Fault
              $14::jsonb[], $15::timestamptz[], $16::timestamptz[], $17::timestamptz[])
              AS n (id, workspace_id, version, agent_id, intent_id, state, priority, attempt, run_lease, lease_until,
                    run_started_at, run_after, cancel_requested, failure, updated_at, turn_at, discarded_at)
-         WHERE j.id = n.id AND j.workspace_id = n.workspace_id AND j.version = n.version",
+         WHERE j.id = n.id AND (j.workspace_id = n.workspace_id AND j.version = n.version) IS TRUE",
         column!(jobs, |job| job.id.0),
         column!(jobs, |job| job.workspace.0),
         column!(jobs, |job| job.version.0),
@@ -420,9 +433,6 @@ async fn insert_receipts(
     Ok(())
 }
 
-/// What the caller's place in the group tells, and when.
-type Told = (usize, Timestamp, NewEvent);
-
 /// Stores the reports of runs. Returns their events, and the places of those whose run is not its job's present one.
 pub(crate) async fn write_steps(
     conn: &mut PgConnection,
@@ -436,7 +446,7 @@ pub(crate) async fn write_steps(
         r#"SELECT w.place AS "place!", j.workspace_id AS "workspace!: Uuid", j.account_id AS "account!: Uuid",
                   j.posting_id AS "posting?: Uuid"
            FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[]) WITH ORDINALITY AS w (job, agent, run_lease, place)
-               JOIN jobs j ON j.id = w.job AND j.agent_id = w.agent AND j.run_lease = w.run_lease"#,
+               JOIN jobs j ON j.id = w.job AND (j.agent_id = w.agent AND j.run_lease = w.run_lease) IS TRUE"#,
         column!(told, |(_, _, run)| run.job.0),
         column!(told, |(_, _, run)| run.agent.0),
         column!(told, |(_, _, run)| run.run_lease.0),
@@ -489,44 +499,4 @@ pub(crate) async fn write_steps(
         }
     }
     Ok((events, late))
-}
-
-/// Appends to the feeds, the workspaces in their order. The last statements of their transaction.
-pub(crate) async fn append_events(
-    conn: &mut PgConnection,
-    events: Vec<Told>,
-    hints: &mut Vec<Hint>,
-) -> Result<(), Fault> {
-    let mut feeds: BTreeMap<WorkspaceId, Vec<&Told>> = BTreeMap::new();
-    for told in &events {
-        feeds.entry(told.2.workspace).or_default().push(told);
-    }
-    if feeds.is_empty() {
-        return Ok(());
-    }
-    let lengths: Vec<i64> = feeds.values().map(|told| i64::try_from(told.len()).unwrap_or(0)).collect();
-    // One statement takes the places of all feeds; the rows are locked in their order, until the commit.
-    let newest = sqlx::query_as!(
-        Held,
-        r#"WITH wanted AS MATERIALIZED (
-               SELECT s.id AS wanted_id, w.places FROM UNNEST($1::uuid[], $2::bigint[]) AS w (id, places)
-                   JOIN workspaces s ON s.id = w.id ORDER BY s.id FOR NO KEY UPDATE OF s
-           )
-           UPDATE workspaces SET event_seq = event_seq + places FROM wanted WHERE id = wanted_id
-           RETURNING id AS "id!: Uuid", event_seq AS "other!""#,
-        &feeds.keys().map(|workspace| workspace.0).collect::<Vec<_>>(),
-        &lengths,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    let newest: HashMap<Uuid, i64> = newest.into_iter().map(|row| (row.id, row.other)).collect();
-    let mut appended = Vec::with_capacity(events.len());
-    for ((workspace, told), length) in feeds.into_iter().zip(lengths) {
-        let newest = newest.get(&workspace.0).ok_or(Error::Stale)?;
-        for (seq, (_, now, event)) in (newest - length + 1..).zip(told) {
-            appended.push((Time(*now), Appended { seq, event }));
-        }
-        hints.push(Hint::Feed(workspace));
-    }
-    dialect::insert_events_at(conn, &appended).await
 }

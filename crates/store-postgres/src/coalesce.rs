@@ -1,5 +1,7 @@
 //! Reads of many callers by one statement: what is asked for while a statement is under way is asked for together by the
-//! next one. Nobody waits for others to come.
+//! next one. Nobody waits for others to come, but for those whose counter has a delay.
+
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
@@ -7,7 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, oneshot};
 use tradepost_store::Error;
 
-use crate::backend::{answered, unanswered};
+use crate::backend::{answered_soon, unanswered};
 use crate::line::Line;
 use crate::shared::Fault;
 
@@ -38,17 +40,21 @@ pub(crate) async fn ask<K, V>(counter: Option<Counter<K, V>>, keys: Vec<K>) -> R
     answer.await.map_err(|_| unanswered())?
 }
 
-/// Serves the queue until its last sender is gone.
+/// Serves the queue until its last sender is gone. The first of several who ask waits `delay` for the others.
 pub(crate) async fn serve<K, V>(
     options: PgConnectOptions,
     mut queue: mpsc::Receiver<Question<K, V>>,
     load: Load<K, V>,
+    delay: Duration,
 ) where
     K: Clone + Send + Sync,
     V: Send,
 {
     let mut line = Line::new(options);
     while let Some(first) = queue.recv().await {
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let mut keys = first.keys.clone();
         let mut asked = vec![first];
         while keys.len() < KEYS
@@ -83,11 +89,11 @@ pub(crate) async fn serve<K, V>(
 
 /// Once more on a fresh connection when the first try lost it: a read can be repeated.
 async fn read<K, V>(line: &mut Line, keys: &[K], load: Load<K, V>) -> Result<Vec<V>, Error> {
-    let first = answered(load(line.get().await?, keys)).await;
+    let first = answered_soon(load(line.get().await?, keys)).await;
     match first {
         Some(Err(Fault(Error::Unavailable(_)))) => {
             line.drop_connection();
-            let second = answered(load(line.get().await?, keys)).await;
+            let second = answered_soon(load(line.get().await?, keys)).await;
             second.ok_or_else(unanswered)?.map_err(|fault| fault.0)
         }
         Some(first) => first.map_err(|fault| fault.0),

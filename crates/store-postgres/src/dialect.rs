@@ -2,17 +2,12 @@
 
 use serde_json::Value;
 use tradepost_domain::id::{AgentId, JobId, ListingId, RunLease, SessionEpoch, WorkspaceId};
-use tradepost_store::{Claim, Step};
+use tradepost_store::Step;
 use uuid::Uuid;
 
 use crate::backend::Conn;
-use crate::shared::{Appended, Fault, JobRow, duration_micros, jobs, status_name};
+use crate::shared::{Appended, Fault, duration_micros, status_name};
 use crate::time::Time;
-
-struct RunRow {
-    job: Uuid,
-    run_lease: i64,
-}
 
 /// Whether `epoch` is the agent's newest stream and the agent neither revoked nor locked; stays so until the transaction ends.
 pub(crate) async fn hold_stream(conn: &mut Conn, agent: AgentId, epoch: SessionEpoch) -> Result<bool, Fault> {
@@ -55,114 +50,6 @@ pub(crate) async fn hold_data_key(conn: &mut Conn, scope: Uuid, version: i64) ->
     .fetch_optional(conn)
     .await?;
     Ok(held.is_some())
-}
-
-/// Claims; see `Work::claim_jobs`. Of each account at most two jobs are looked at: its best publication, if it may publish
-/// (`CASE` looks at the queue only then), and the best of its other jobs. The agents' rows are locked first: two claims for
-/// one agent queue up, and the second sees what the first has taken. Jobs follow their account's binding. Runs are numbered
-/// in the order of service.
-pub(crate) async fn claim_jobs(
-    conn: &mut Conn,
-    claim: Claim,
-    now: Time,
-    until: Time,
-) -> Result<Vec<JobRow>, Fault> {
-    let ids: Vec<Uuid> = claim.agents.iter().map(|(agent, ..)| agent.0).collect();
-    let epochs: Vec<i64> = claim.agents.iter().map(|(_, epoch, _)| epoch.0).collect();
-    let slots: Vec<i64> = claim.agents.iter().map(|(.., slots)| i64::from(*slots)).collect();
-    sqlx::query_scalar!("SELECT id FROM agents WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE", &ids)
-        .fetch_all(&mut *conn)
-        .await?;
-    Ok(jobs!(
-        "WITH attached AS MATERIALIZED (
-             SELECT a.id, w.slots, w.served
-             FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS w (id, epoch, slots, served)
-                 JOIN agents a ON a.id = w.id AND a.session_epoch = w.epoch AND a.revoked_at IS NULL
-                     AND a.locked_at IS NULL
-         ), ready AS MATERIALIZED (
-             SELECT q.id, t.id AS agent_id, t.slots, t.served,
-                    row_number() OVER (PARTITION BY t.id ORDER BY q.turn_at, q.id) AS place
-             FROM attached t JOIN accounts c ON c.agent_id = t.id AND c.paused_at IS NULL CROSS JOIN LATERAL (
-                 SELECT j.id, j.turn_at FROM jobs j WHERE j.id IN (
-                     CASE WHEN c.publish_from <= $4 AND (c.publish_until IS NULL OR c.publish_until > $4)
-                               AND NOT EXISTS (SELECT 1 FROM intents i
-                                               WHERE i.account_id = c.id AND i.state IN ('armed', 'unknown'))
-                          THEN (SELECT p.id FROM jobs p
-                                WHERE p.account_id = c.id AND p.state = 'queued' AND p.kind = 'publish'
-                                  AND p.run_after <= $4 ORDER BY p.turn_at, p.id LIMIT 1) END,
-                     (SELECT e.id FROM jobs e
-                      WHERE e.account_id = c.id AND e.state = 'queued' AND e.kind <> 'publish'
-                        AND e.run_after <= $4 ORDER BY e.turn_at, e.id LIMIT 1))
-                 ORDER BY j.turn_at, j.id LIMIT 1) q
-             WHERE NOT EXISTS (
-                 SELECT 1 FROM jobs r WHERE r.account_id = c.id AND r.state IN ('leased', 'running'))
-         ), picked AS MATERIALIZED (
-             SELECT j.id AS picked_job, r.agent_id AS picked_agent FROM ready r JOIN jobs j ON j.id = r.id
-             WHERE r.place <= r.slots AND j.state = 'queued'
-             ORDER BY r.place, r.served LIMIT $6 FOR UPDATE OF j SKIP LOCKED
-         ), numbered AS MATERIALIZED (
-             SELECT picked_job, picked_agent, nextval('run_leases') AS picked_lease FROM picked
-         )
-         UPDATE jobs SET agent_id = picked_agent, state = 'leased', attempt = attempt + 1,
-             run_lease = picked_lease, lease_until = $5, run_started_at = $4, updated_at = $4,
-             version = version + 1
-         FROM numbered WHERE id = picked_job AND state = 'queued' RETURNING",
-        "",
-        &ids,
-        &epochs,
-        &slots,
-        now,
-        until,
-        i64::from(claim.limit)
-    )
-    .fetch_all(conn)
-    .await?)
-}
-
-/// The queued postings of claimed publish jobs are being worked on; returns the jobs whose postings changed.
-pub(crate) async fn show_running(conn: &mut Conn, jobs: &[JobId], now: Time) -> Result<Vec<JobId>, Fault> {
-    if jobs.is_empty() {
-        return Ok(Vec::new());
-    }
-    let jobs: Vec<Uuid> = jobs.iter().map(|job| job.0).collect();
-    let shown = sqlx::query_scalar!(
-        r#"UPDATE postings SET state = 'running', updated_at = $2, version = version + 1
-           WHERE job_id = ANY($1) AND state = 'queued' RETURNING job_id AS "job!: Uuid""#,
-        &jobs,
-        now,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(shown.into_iter().map(JobId).collect())
-}
-
-/// Extends the leases of those runs that are current, and returns them.
-pub(crate) async fn extend_leases(
-    conn: &mut Conn,
-    agent: AgentId,
-    runs: &[(JobId, RunLease)],
-    until: Time,
-) -> Result<Vec<(JobId, RunLease)>, Fault> {
-    let ids: Vec<Uuid> = runs.iter().map(|(job, _)| job.0).collect();
-    let leases: Vec<i64> = runs.iter().map(|(_, lease)| lease.0).collect();
-    let rows = sqlx::query_as!(
-        RunRow,
-        r#"WITH held AS MATERIALIZED (
-               SELECT j.id AS held_job, w.run_lease AS held_lease
-               FROM UNNEST($1::uuid[], $2::bigint[]) AS w (id, run_lease) JOIN jobs j ON j.id = w.id
-               WHERE j.agent_id = $3 AND j.run_lease = w.run_lease ORDER BY j.id FOR NO KEY UPDATE OF j
-           )
-           UPDATE jobs SET lease_until = $4, version = version + 1 FROM held
-           WHERE id = held_job AND run_lease = held_lease AND agent_id = $3 AND state = 'running'
-           RETURNING id AS "job!: Uuid", run_lease AS "run_lease!""#,
-        &ids,
-        &leases,
-        agent.0,
-        until,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (JobId(row.job), RunLease(row.run_lease))).collect())
 }
 
 /// Records when those streams were heard that are current, and returns their agents.

@@ -214,17 +214,17 @@ async fn grounds(conn: &mut PgConnection, asked: &[Asked]) -> Result<Vec<Found>,
                   (SELECT array_agg(s.photo_id ORDER BY s.position) FROM listing_photos s WHERE s.listing_id = l.id) AS "photos?: Vec<Uuid>"
            FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[]) WITH ORDINALITY
                    AS w (workspace, posting, listing, account, place)
-               LEFT JOIN postings m ON m.id = w.posting AND m.workspace_id = w.workspace
-               LEFT JOIN accounts c ON c.id = w.account AND c.workspace_id = w.workspace
+               LEFT JOIN postings m ON m.id = w.posting AND (m.workspace_id = w.workspace) IS TRUE
+               LEFT JOIN accounts c ON c.id = w.account AND (c.workspace_id = w.workspace) IS TRUE
                LEFT JOIN agents g ON g.id = c.agent_id
-               LEFT JOIN listings l ON l.id = w.listing AND l.workspace_id = w.workspace AND l.deleted_at IS NULL
+               LEFT JOIN listings l ON l.id = w.listing AND (l.workspace_id = w.workspace AND l.deleted_at IS NULL) IS TRUE
                LEFT JOIN LATERAL (
                    SELECT p.id FROM postings p
                    WHERE p.listing_id = w.listing AND p.account_id = w.account AND p.state = 'published'
-                     AND p.workspace_id = w.workspace LIMIT 1) f ON TRUE
+                     AND (p.workspace_id = w.workspace) IS TRUE LIMIT 1) f ON TRUE
                LEFT JOIN LATERAL (
                    SELECT p.id FROM intents i JOIN postings p ON p.id = i.posting_id
-                   WHERE i.account_id = c.id AND i.state IN ('armed', 'unknown') AND p.state = 'uncertain'
+                   WHERE i.account_id = c.id AND i.state IN ('armed', 'unknown') AND (p.state = 'uncertain') IS TRUE
                    LIMIT 1) u ON TRUE"#,
         &workspaces,
         &postings,

@@ -16,29 +16,34 @@ use futures::FutureExt;
 use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tradepost_domain::audit::Entry;
 use tradepost_domain::time::Timestamp;
+use tradepost_store::audit::Due;
 use tradepost_store::{Change, Error, Hint, RunSteps};
 use uuid::Uuid;
 
-use crate::backend::{Telling, answered};
-use crate::bulk;
+use crate::backend::{Telling, answered_soon};
 use crate::error::translate;
+use crate::feed::{self, Told};
 use crate::line::Line;
-use crate::shared::{Fault, Tx, commit, steps};
+use crate::shared::{Fault, Tx, audit, commit, steps};
+use crate::{bulk, create, entries};
 
-/// Transactions under way at once: while one waits for the disk, another works.
+/// Transactions of changes and steps under way at once: while one waits for the disk, another works.
 pub(crate) const LANES: usize = 2;
+/// The same of creations.
+pub(crate) const CREATORS: usize = 1;
 /// Writes that may wait before callers are held back.
 pub(crate) const QUEUE: usize = 4096;
 /// Most rows of one group; bounds how long its locks are held.
 const ROWS: usize = 2_000;
-/// A write of so many rows goes row by row when nothing waits beside it.
-const ALONE: usize = 16;
 /// Most writes of one group.
 const WRITES: usize = 256;
 
-/// A write that can be done together with others.
+/// A write that can be done together with others of its lane.
 pub(crate) enum Write {
+    /// New postings; see [`create`]. They have a lane of their own.
+    Create(Box<Change>),
     /// See `Work::commit`.
     Change(Box<Change>),
     /// See `Work::append_steps`.
@@ -51,6 +56,8 @@ pub(crate) struct Ask {
     pub(crate) write: Write,
     /// The caller's time.
     pub(crate) now: Timestamp,
+    /// The audit entry to write with it.
+    pub(crate) due: Option<Due>,
     /// Whom to tell.
     pub(crate) reply: oneshot::Sender<Result<(), Error>>,
 }
@@ -87,7 +94,7 @@ pub(crate) async fn serve(
         for group in apart(asks) {
             // Neither a panic nor a connection that says nothing may take the lane with it: all later writes would wait for ever.
             let committed = AssertUnwindSafe(commit_group(&mut line, group, &telling)).catch_unwind();
-            let why = match answered(committed).await {
+            let why = match answered_soon(committed).await {
                 Some(Ok(())) => continue,
                 Some(Err(_)) => "a write panicked",
                 None => "the database said nothing for too long; the connection for writes is made anew",
@@ -123,8 +130,8 @@ fn apart(asks: Vec<Ask>) -> Vec<Vec<Ask>> {
 async fn commit_group(line: &mut Line, mut group: Vec<Ask>, telling: &Telling) {
     metrics::histogram!("tradepost_store_commit_writes")
         .record(f64::from(u32::try_from(group.len()).unwrap_or(u32::MAX)));
-    // A large write alone is written by table as well; a small one alone is as cheap row by row.
-    if group.len() > 1 || group.iter().any(|ask| ask.write.rows() > ALONE) {
+    // Also a single one: there are fewer statements in it than row by row.
+    if !group.iter().any(|ask| ask.write.is_rare()) {
         match together(line, &mut group, telling).await {
             Ok(()) => return,
             Err(Failed::Undone(error)) => {
@@ -141,11 +148,11 @@ async fn commit_group(line: &mut Line, mut group: Vec<Ask>, telling: &Telling) {
         }
     }
     let mut away = None;
-    for Ask { write, now, reply } in group {
+    for Ask { write, now, due, reply } in group {
         // A database that is away is waited for once, not by each.
         let written = match &away {
             Some(text) => Err(Error::Unavailable(String::clone(text).into())),
-            None => alone(line, write, now, telling).await,
+            None => alone(line, write, now, due, telling).await,
         };
         if let Err(error) = &written
             && line.is_away()
@@ -195,17 +202,29 @@ async fn execute(conn: &mut PgConnection, sql: &'static str) -> Result<(), sqlx:
 }
 
 /// One write in its own transaction.
-async fn alone(line: &mut Line, write: Write, now: Timestamp, telling: &Telling) -> Result<(), Error> {
+async fn alone(
+    line: &mut Line,
+    write: Write,
+    now: Timestamp,
+    mut due: Option<Due>,
+    telling: &Telling,
+) -> Result<(), Error> {
     let conn = begin(line).await?;
     let mut hints = Vec::new();
-    let tx = Tx { conn, hints: &mut hints };
-    let written = match write {
-        Write::Change(change) => commit::apply(tx, *change, now).await,
-        Write::Steps(told) => steps::append(tx, *told, now).await,
+    let done = async {
+        let tx = Tx { conn: &mut *conn, hints: &mut hints, due: &mut due };
+        match write {
+            Write::Create(change) | Write::Change(change) => commit::apply(tx, *change, now).await?,
+            Write::Steps(told) => steps::append(tx, *told, now).await?,
+        }
+        audit::tell(conn, due.as_ref()).await
     };
-    match written {
+    match done.await {
         Ok(()) => {
             commit(line).await?;
+            if let Some(told) = due {
+                told.committed();
+            }
             telling.tell(hints);
             Ok(())
         }
@@ -215,14 +234,20 @@ async fn alone(line: &mut Line, write: Write, now: Timestamp, telling: &Telling)
 
 /// All writes in one transaction. Leaves the group as it was when it is undone.
 async fn together(line: &mut Line, group: &mut Vec<Ask>, telling: &Telling) -> Result<(), Failed> {
+    if group.iter().all(|ask| matches!(ask.write, Write::Create(_))) {
+        return create(line, group, telling).await;
+    }
     let conn = begin(line).await.map_err(Failed::Undone)?;
     match write_all(conn, group).await {
         Ok((hints, stale)) => {
             commit(line).await.map_err(Failed::Unknown)?;
             telling.tell(hints);
-            for (place, ask) in group.drain(..).enumerate() {
+            for (place, Ask { due, reply, .. }) in group.drain(..).enumerate() {
                 let answer = if stale.contains(&place) { Err(Error::Stale) } else { Ok(()) };
-                drop(ask.reply.send(answer));
+                if let (Ok(()), Some(told)) = (&answer, due) {
+                    told.committed();
+                }
+                drop(reply.send(answer));
             }
             Ok(())
         }
@@ -230,70 +255,91 @@ async fn together(line: &mut Line, group: &mut Vec<Ask>, telling: &Telling) -> R
     }
 }
 
+/// All creations in one statement, which is its own transaction. Leaves the group as it was when it is undone.
+async fn create(line: &mut Line, group: &mut Vec<Ask>, telling: &Telling) -> Result<(), Failed> {
+    let conn = line.tested().await.map_err(Failed::Undone)?;
+    let changes: Vec<(Timestamp, &Change)> = group
+        .iter()
+        .filter_map(|ask| match &ask.write {
+            Write::Create(change) => Some((ask.now, change.as_ref())),
+            Write::Change(_) | Write::Steps(_) => None,
+        })
+        .collect();
+    let mut hints: Vec<Hint> = changes.iter().flat_map(|(_, change)| commit::hints(change)).collect();
+    let entries: Vec<&Entry> = group.iter().filter_map(entry_of).collect();
+    match create::at_once(conn, &changes, &entries, &mut hints).await {
+        Ok(true) => {
+            telling.tell(hints);
+            for Ask { due, reply, .. } in group.drain(..) {
+                if let Some(told) = due {
+                    told.committed();
+                }
+                drop(reply.send(Ok(())));
+            }
+            Ok(())
+        }
+        Ok(false) => Err(Failed::Undone(Error::Stale)),
+        Err(Fault(error @ Error::Unavailable(_))) => {
+            line.drop_connection();
+            Err(Failed::Unknown(error))
+        }
+        Err(Fault(error)) => Err(Failed::Undone(error)),
+    }
+}
+
+/// The audit entry that a write takes with it.
+fn entry_of(ask: &Ask) -> Option<&Entry> {
+    ask.due.as_ref().map(|due| &due.entry)
+}
+
 /// Returns the hints to give, and the places of those writes that are refused as stale.
 async fn write_all(conn: &mut PgConnection, group: &[Ask]) -> Result<(Vec<Hint>, HashSet<usize>), Fault> {
-    let mut stale = refused(conn, group).await?;
-    let changes = || {
-        group.iter().enumerate().filter_map(|(place, ask)| match &ask.write {
+    let changes: Vec<(usize, Timestamp, &Change)> = group
+        .iter()
+        .enumerate()
+        .filter_map(|(place, ask)| match &ask.write {
             Write::Change(change) => Some((place, ask.now, change.as_ref())),
-            Write::Steps(_) => None,
+            Write::Create(_) | Write::Steps(_) => None,
         })
-    };
-    let kept: Vec<(Timestamp, &Change)> = changes()
-        .filter(|(place, ..)| !stale.contains(place))
-        .map(|(_, now, change)| (now, change))
         .collect();
-    bulk::write_changes(conn, &kept).await?;
+    let mut stale = refused(conn, &changes).await?;
+    let kept: Vec<(usize, Timestamp, &Change)> =
+        changes.into_iter().filter(|(place, ..)| !stale.contains(place)).collect();
+    let rows: Vec<(Timestamp, &Change)> = kept.iter().map(|(_, now, change)| (*now, *change)).collect();
+    let mut hints = Vec::new();
+    bulk::write_changes(conn, &rows, &mut hints).await?;
     let told: Vec<(usize, Timestamp, &RunSteps)> = group
         .iter()
         .enumerate()
         .filter_map(|(place, ask)| match &ask.write {
             Write::Steps(told) => Some((place, ask.now, told.as_ref())),
-            Write::Change(_) => None,
+            Write::Create(_) | Write::Change(_) => None,
         })
         .collect();
     let (mut events, late) = bulk::write_steps(conn, &told).await?;
     stale.extend(late);
-    let mut hints = Vec::new();
-    for (place, now, change) in changes() {
-        if !stale.contains(&place) {
-            events.extend(change.events.iter().map(|event| (place, now, event.clone())));
-            hints.extend(commit::hints(change));
-        }
+    for (place, now, change) in kept {
+        events.extend(change.events.iter().map(|event| (place, now, event.clone())));
+        hints.extend(commit::hints(change));
     }
     // In the order in which they were asked for, so that a feed tells a run's steps before its end.
-    events.sort_by_key(|(place, ..)| *place);
-    bulk::append_events(conn, events, &mut hints).await?;
+    events.sort_by_key(|told: &Told| told.0);
+    feed::append(conn, &events, &mut hints).await?;
+    let told = group.iter().enumerate().filter(|(place, _)| !stale.contains(place));
+    let told: Vec<_> = told.filter_map(|(_, ask)| entry_of(ask)).collect();
+    entries::insert(conn, &told).await?;
     Ok((hints, stale))
 }
 
-/// The places of changes whose stream is not the newest, or whose listing is deleted. The rows are held.
-async fn refused(conn: &mut PgConnection, group: &[Ask]) -> Result<HashSet<usize>, Fault> {
-    let changes: Vec<(usize, &Change)> = group
-        .iter()
-        .enumerate()
-        .filter_map(|(place, ask)| match &ask.write {
-            Write::Change(change) => Some((place, change.as_ref())),
-            Write::Steps(_) => None,
-        })
-        .collect();
-    let guards: Vec<_> = changes.iter().filter_map(|(_, change)| change.guard).collect();
+/// The places of changes whose stream is not the newest. The agents' rows are held.
+async fn refused(
+    conn: &mut PgConnection,
+    changes: &[(usize, Timestamp, &Change)],
+) -> Result<HashSet<usize>, Fault> {
+    let guards: Vec<_> = changes.iter().filter_map(|(.., change)| change.guard).collect();
     let streams = bulk::hold_streams(conn, &guards).await?;
-    let wanted: Vec<_> = changes
-        .iter()
-        .flat_map(|(_, change)| {
-            change.new_postings.iter().map(|posting| (posting.workspace, posting.listing))
-        })
-        .collect();
-    let listings = bulk::hold_listings(conn, &wanted).await?;
-    let is_refused = |change: &Change| {
-        change.guard.is_some_and(|guard| !streams.contains(&guard))
-            || change
-                .new_postings
-                .iter()
-                .any(|posting| !listings.contains(&(posting.workspace, posting.listing)))
-    };
-    Ok(changes.into_iter().filter(|(_, change)| is_refused(change)).map(|(place, _)| place).collect())
+    let is_refused = |change: &Change| change.guard.is_some_and(|guard| !streams.contains(&guard));
+    Ok(changes.iter().filter(|(.., change)| is_refused(change)).map(|(place, ..)| *place).collect())
 }
 
 // === impl Write ===
@@ -302,7 +348,7 @@ impl Write {
     /// About how many rows it writes.
     fn rows(&self) -> usize {
         match self {
-            Self::Change(change) => {
+            Self::Create(change) | Self::Change(change) => {
                 let Change { jobs, intents, postings, new_jobs, new_intents, new_postings, events, .. } =
                     change.as_ref();
                 jobs.len()
@@ -317,24 +363,25 @@ impl Write {
         }
     }
 
-    /// Whether it writes rows that [`bulk`] has no statements for: they change too seldom.
+    /// Whether it writes rows that no statement writes for many: no caller of ours does.
     fn is_rare(&self) -> bool {
         match self {
-            Self::Change(change) => change.look.is_some() || !change.pacing.is_empty(),
-            Self::Steps(_) => false,
+            Self::Change(change) => !change.new_postings.is_empty(),
+            Self::Create(_) | Self::Steps(_) => false,
         }
     }
 
     /// The rows that only one write of a group may touch.
     fn ids(&self) -> Vec<Uuid> {
         match self {
-            Self::Change(change) => {
-                let Change { jobs, intents, postings, new_jobs, new_intents, new_postings, .. } =
+            Self::Create(change) | Self::Change(change) => {
+                let Change { pacing, jobs, intents, postings, new_jobs, new_intents, new_postings, .. } =
                     change.as_ref();
+                let accounts = pacing.iter().map(|pacing| pacing.account.0);
                 let jobs = jobs.iter().chain(new_jobs).map(|job| job.id.0);
                 let intents = intents.iter().chain(new_intents).map(|intent| intent.id.0);
                 let postings = postings.iter().chain(new_postings).map(|posting| posting.id.0);
-                jobs.chain(intents).chain(postings).collect()
+                accounts.chain(jobs).chain(intents).chain(postings).collect()
             }
             // Reports of one run that come twice at once: the second finds the first.
             Self::Steps(told) => vec![told.job.0],

@@ -5,15 +5,21 @@
 //! `crates/store/shared/mod.rs`.
 
 mod backend;
+mod beats;
 mod bulk;
+mod claims;
 mod coalesce;
+mod create;
 mod dialect;
+mod entries;
 mod error;
+mod feed;
 mod gather;
 mod group;
 mod line;
 mod notify;
 mod open;
+mod pacing;
 #[path = "../../store/shared/mod.rs"]
 mod shared;
 mod time;

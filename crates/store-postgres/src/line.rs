@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::time::Instant;
 use tradepost_store::Error;
 
@@ -11,6 +11,8 @@ use crate::error::translate;
 
 /// A database that is away for less time costs callers only this wait: nothing of theirs was sent yet.
 const WAIT: Duration = Duration::from_secs(5);
+/// A connection that was used within this time is not tested.
+const TRUSTED: Duration = Duration::from_secs(1);
 /// Between two tries to connect.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -18,13 +20,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Line {
     options: PgConnectOptions,
     conn: Option<PgConnection>,
+    used: Instant,
     is_away: bool,
 }
 
 impl Line {
     /// Not connected yet.
     pub(crate) fn new(options: PgConnectOptions) -> Self {
-        Self { options, conn: None, is_away: false }
+        Self { options, conn: None, used: Instant::now(), is_away: false }
     }
 
     /// The connection; waits for a database that is being restarted.
@@ -36,7 +39,21 @@ impl Line {
             self.is_away = tried.is_err();
             tried?
         };
+        self.used = Instant::now();
         Ok(self.conn.insert(conn))
+    }
+
+    /// The connection for a statement whose loss would leave its effect unknown: one that was not used for a while is tested
+    /// first, and made anew when the server was restarted meanwhile.
+    pub(crate) async fn tested(&mut self) -> Result<&mut PgConnection, Error> {
+        if self.used.elapsed() > TRUSTED
+            && let Some(conn) = &mut self.conn
+            && let Err(error) = conn.ping().await
+        {
+            tracing::info!(%error, "a connection for writes is made anew");
+            self.conn = None;
+        }
+        self.get().await
     }
 
     async fn connect(&self) -> Result<PgConnection, Error> {

@@ -4,15 +4,16 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sqlx::pool::PoolConnectionMetadata;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::sync::{broadcast, mpsc};
 use tradepost_domain::id::ControllerId;
 use tradepost_runtime::tasks::Tasks;
 use tradepost_store::{Database, Error};
 
-use crate::backend::{Backend, Queues, Telling};
-use crate::{coalesce, gather, group, notify};
+use crate::backend::{Backend, LANE_LOCK, LANE_STATEMENT, Queues, Telling};
+use crate::{beats, coalesce, gather, group, notify, pacing};
 
 /// Hints that a slow receiver may be behind before it loses the oldest.
 const HINTS: usize = 4096;
@@ -20,6 +21,8 @@ const HINTS: usize = 4096;
 const QUESTIONS: usize = 1024;
 /// A connection that was used within this time is not tested before its next use.
 const TRUSTED: Duration = Duration::from_secs(1);
+/// A beat waits this long for others, so that a thousand agents' beats are some statements a second. Its answer is of no hurry.
+const BEAT_DELAY: Duration = Duration::from_millis(10);
 /// The server's answer to the first connection is waited for this long.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
@@ -66,14 +69,7 @@ pub async fn open(options: Options) -> Result<Arc<dyn Database>, Error> {
         .acquire_timeout(Duration::from_secs(30))
         // One that was used a moment ago is trusted; a lost one would show as an error of its first statement.
         .test_before_acquire(false)
-        .before_acquire(|conn, meta| {
-            Box::pin(async move {
-                if meta.idle_for > TRUSTED {
-                    conn.ping().await?;
-                }
-                Ok(true)
-            })
-        })
+        .before_acquire(|conn, meta| Box::pin(async move { tested(conn, meta).await }))
         .connect_lazy_with(limited.clone());
     let hint_pool = PgPoolOptions::new()
         .max_connections(2)
@@ -89,33 +85,66 @@ pub async fn open(options: Options) -> Result<Arc<dyn Database>, Error> {
         "postgres_listen",
         notify::listen(hint_pool.clone(), options.controller, hints, tasks.shutdown_token()),
     );
-    let queues = serve_queues(&limited, &telling, &tasks);
-    let queues = Mutex::new(Some(queues));
-    Ok(Arc::new(Backend { migrate: base, pool, hint_pool, telling, queues, tasks }))
+    let keyed = keyed(&limited);
+    let queues = Mutex::new(Some(serve_queues(&keyed, &telling, &tasks)));
+    let keyed = PgPoolOptions::new()
+        .max_connections(2)
+        .acquire_timeout(CONNECT_WITHIN)
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| Box::pin(async move { tested(conn, meta).await }))
+        .connect_lazy_with(keyed);
+    Ok(Arc::new(Backend { migrate: base, pool, keyed, hint_pool, telling, queues, tasks }))
 }
 
-/// Starts the tasks that write and read for many callers at once, each on connections of its own.
-fn serve_queues(limited: &PgConnectOptions, telling: &Telling, tasks: &Tasks) -> Queues {
-    // Their statements look rows up by key, a few hundred at most. A plan that was made while a table was small or not yet
-    // analysed must not read all of it once it has grown.
-    let keyed = limited.clone().options([
+async fn tested(conn: &mut PgConnection, meta: PoolConnectionMetadata) -> Result<bool, sqlx::Error> {
+    if meta.idle_for > TRUSTED {
+        conn.ping().await?;
+    }
+    Ok(true)
+}
+
+/// For statements that look rows up by key, a few hundred at most. A plan that was made while a table was small or not yet
+/// analysed must not read all of it once it has grown.
+fn keyed(limited: &PgConnectOptions) -> PgConnectOptions {
+    limited.clone().options([
         ("enable_seqscan", "off"),
+        ("enable_bitmapscan", "off"),
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
         ("plan_cache_mode", "force_generic_plan"),
-    ]);
-    let (writes, queue) = mpsc::channel(group::QUEUE);
-    let queue = Arc::new(tokio::sync::Mutex::new(queue));
-    for _ in 0..group::LANES {
-        tasks.spawn("postgres_writes", group::serve(keyed.clone(), Arc::clone(&queue), telling.clone()));
-    }
+        ("statement_timeout", LANE_STATEMENT),
+        ("lock_timeout", LANE_LOCK),
+    ])
+}
+
+/// Starts the tasks that write and read for many callers at once, each on connections of its own.
+fn serve_queues(keyed: &PgConnectOptions, telling: &Telling, tasks: &Tasks) -> Queues {
+    let lanes = |number: usize| {
+        let (writes, queue) = mpsc::channel(group::QUEUE);
+        let queue = Arc::new(tokio::sync::Mutex::new(queue));
+        for _ in 0..number {
+            tasks.spawn("postgres_writes", group::serve(keyed.clone(), Arc::clone(&queue), telling.clone()));
+        }
+        writes
+    };
+    let (creations, writes) = (lanes(group::CREATORS), lanes(group::LANES));
+    let at_once = Duration::ZERO;
     let (grounds, asked) = mpsc::channel(QUESTIONS);
-    tasks.spawn("postgres_grounds", coalesce::serve(keyed.clone(), asked, gather::load_grounds));
+    tasks.spawn("postgres_grounds", coalesce::serve(keyed.clone(), asked, gather::load_grounds, at_once));
     let (supplies, asked) = mpsc::channel(QUESTIONS);
-    tasks.spawn("postgres_supplies", coalesce::serve(keyed.clone(), asked, gather::load_supplies));
+    tasks.spawn("postgres_supplies", coalesce::serve(keyed.clone(), asked, gather::load_supplies, at_once));
     let (runs, asked) = mpsc::channel(QUESTIONS);
-    tasks.spawn("postgres_runs", coalesce::serve(keyed, asked, gather::load_runs));
-    Queues { writes, grounds, supplies, runs }
+    tasks.spawn("postgres_runs", coalesce::serve(keyed.clone(), asked, gather::load_runs, at_once));
+    let (agent_runs, asked) = mpsc::channel(QUESTIONS);
+    tasks.spawn(
+        "postgres_agent_runs",
+        coalesce::serve(keyed.clone(), asked, beats::load_agent_runs, BEAT_DELAY),
+    );
+    let (beats, asked) = mpsc::channel(QUESTIONS);
+    tasks.spawn("postgres_beats", coalesce::serve(keyed.clone(), asked, beats::extend, at_once));
+    let (pacing, asked) = mpsc::channel(QUESTIONS);
+    tasks.spawn("postgres_pacing", coalesce::serve(keyed.clone(), asked, pacing::load, at_once));
+    Queues { creations, writes, grounds, supplies, runs, agent_runs, beats, pacing }
 }
 
 /// A pool would try again and again, and say at last only that it did.

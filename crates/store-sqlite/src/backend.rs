@@ -6,19 +6,27 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use serde_json::Value;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool};
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tradepost_domain::id::{AccountId, AgentId, JobId, RunLease, WorkspaceId};
+use tradepost_domain::job::{self, Job};
+use tradepost_domain::pacing::Pacing;
 use tradepost_domain::time::Timestamp;
 use tradepost_runtime::clock::SharedClock;
 use tradepost_runtime::tasks::Tasks;
-use tradepost_store::{Change, Error, Hint, RunSteps, Store, WakeHints};
+use tradepost_store::audit;
+use tradepost_store::{Change, Claim, Error, Hint, RunSteps, Store, WakeHints};
+use uuid::Uuid;
 
 use crate::error::translate;
-use crate::shared::{Fault, Tx, commit, steps};
+use crate::shared::{Fault, JobRow, Tx, commit, jobs, steps};
+use crate::time::Time;
 use crate::writer::{Ask, Turn};
+use crate::{claims, dialect, pacing};
 
 /// A connection of this engine.
 pub(crate) type Conn = SqliteConnection;
@@ -78,7 +86,7 @@ impl Backend {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let writer = writer.ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
-        writer.send(Box::new(Ask { work, reply })).await.map_err(|_| closed())?;
+        writer.send(Box::new(Ask { work, due: audit::due(), reply })).await.map_err(|_| closed())?;
         drop(writer);
         answer.await.map_err(|_| closed())?
     }
@@ -88,6 +96,56 @@ impl Backend {
     /// A change of work rows; the writer commits it together with others.
     pub(crate) async fn commit_change(&self, change: Change, now: Timestamp) -> Result<(), Error> {
         self.write(move |tx| Box::pin(commit::apply(tx, change, now))).await
+    }
+
+    /// See `Work::claim_jobs`.
+    pub(crate) async fn commit_claim(&self, claim: Claim, now: Timestamp) -> Result<Vec<Job>, Error> {
+        self.write(move |tx| Box::pin(claims::claim_jobs(tx, claim, now))).await
+    }
+
+    /// See `Work::list_agent_runs`.
+    pub(crate) async fn runs_of(&self, agent: AgentId) -> Result<Vec<Job>, Error> {
+        self.read(async |conn| {
+            jobs!(
+                "SELECT",
+                "FROM jobs WHERE agent_id = $1 AND state IN ('leased', 'running', 'parked') ORDER BY created_at, id",
+                agent.0
+            )
+            .fetch_all(&mut *conn)
+            .await?
+            .into_iter()
+            .map(JobRow::into_job)
+            .collect()
+        })
+        .await
+    }
+
+    /// See `Work::extend_leases`.
+    pub(crate) async fn commit_beat(
+        &self,
+        agent: AgentId,
+        runs: &[(JobId, RunLease)],
+        now: Timestamp,
+    ) -> Result<Vec<(JobId, RunLease)>, Error> {
+        let runs = runs.to_vec();
+        self.write(move |tx| {
+            Box::pin(async move {
+                let until = Time(now + job::LEASE);
+                let current = dialect::extend_leases(tx.conn, agent, &runs, until).await?;
+                Ok(runs.into_iter().filter(|run| !current.contains(run)).collect())
+            })
+        })
+        .await
+    }
+
+    /// See `Work::find_pacing`.
+    pub(crate) async fn pacing_of(
+        &self,
+        workspace: WorkspaceId,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Result<Option<Pacing>, Error> {
+        self.snapshot(async |conn| pacing::find(conn, workspace, account, now).await).await
     }
 
     /// Step reports of a run; likewise.

@@ -6,10 +6,13 @@
 
 mod backend;
 mod backup;
+mod claims;
 mod dialect;
+mod entries;
 mod error;
 mod gather;
 mod open;
+mod pacing;
 #[path = "../../store/shared/mod.rs"]
 mod shared;
 mod time;

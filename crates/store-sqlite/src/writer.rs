@@ -10,10 +10,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::Connection;
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tradepost_store::audit::Due;
 use tradepost_store::{Error, Hint};
 
 use crate::backend::Conn;
-use crate::shared::{Fault, Tx};
+use crate::shared::{Fault, Tx, audit};
 
 /// Most writes in one commit: bounds how long the first of them waits.
 const BATCH: usize = 128;
@@ -37,6 +38,8 @@ pub(crate) struct Ran {
     keep: bool,
     /// To be given after the commit.
     hints: Vec<Hint>,
+    /// The audit entry that was written with it.
+    told: Option<Due>,
     /// Answers the caller, with what became of the commit.
     reply: Box<dyn FnOnce(Result<(), Error>) + Send>,
 }
@@ -45,6 +48,8 @@ pub(crate) struct Ran {
 pub(crate) struct Ask<T, F> {
     /// What to do.
     pub(crate) work: F,
+    /// The audit entry to write with it.
+    pub(crate) due: Option<Due>,
     /// Whom to tell.
     pub(crate) reply: oneshot::Sender<Result<T, Error>>,
 }
@@ -60,10 +65,15 @@ where
     }
 
     async fn run(self: Box<Self>, conn: &mut Conn) -> Ran {
-        let Self { work, reply } = *self;
+        let Self { work, mut due, reply } = *self;
         let mut hints = Vec::new();
+        let done = async {
+            let value = work(Tx { conn: &mut *conn, hints: &mut hints, due: &mut due }).await?;
+            audit::tell(conn, due.as_ref()).await?;
+            Ok(value)
+        };
         // A panic must not take the writer with it: all later writes would fail.
-        let result = AssertUnwindSafe(work(Tx { conn, hints: &mut hints }))
+        let result = AssertUnwindSafe(done)
             .catch_unwind()
             .await
             .unwrap_or_else(|_| Err(Fault::internal("a write panicked")))
@@ -73,7 +83,7 @@ where
             // A failed send: the caller has gone away, and nobody waits for the answer.
             drop(reply.send(result.and_then(|value| committed.map(|()| value))));
         });
-        Ran { keep, hints, reply }
+        Ran { keep, hints, told: due, reply }
     }
 
     fn refuse(self: Box<Self>, error: Error) {
@@ -121,7 +131,7 @@ pub(crate) async fn serve(
 async fn run(conn: &mut Conn, turn: Box<dyn Turn>) -> Result<Ran, (Ran, sqlx::Error)> {
     if let Err(error) = execute(conn, "SAVEPOINT turn").await {
         let reply = Box::new(move |done: Result<(), Error>| turn.refuse(done.err().unwrap_or(Error::Stale)));
-        return Err((Ran { keep: false, hints: Vec::new(), reply }, error));
+        return Err((Ran { keep: false, hints: Vec::new(), told: None, reply }, error));
     }
     let ran = turn.run(conn).await;
     let end = if ran.keep { "RELEASE turn" } else { "ROLLBACK TO turn; RELEASE turn" };
@@ -151,6 +161,9 @@ async fn finish(
                     for hint in ran.hints {
                         // Nobody may be listening.
                         drop(hints.send(hint));
+                    }
+                    if let Some(told) = ran.told {
+                        told.committed();
                     }
                 }
                 (ran.reply)(Ok(()));

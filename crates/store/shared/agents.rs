@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use serde_json::json;
 use tradepost_domain::agent::Agent;
+use tradepost_domain::audit::{Chain, Outcome, Target};
 use tradepost_domain::event::{Kind, Subject};
 use tradepost_domain::id::{AgentId, SessionEpoch, WorkspaceId};
 use tradepost_domain::standing::Standing;
@@ -169,6 +170,7 @@ impl Agents for Backend {
                 .fetch_optional(&mut *tx.conn)
                 .await?;
                 let Some(row) = revoked else {
+                    tx.unchanged();
                     let agent = find(tx.conn, id).await?;
                     return Ok(agent.filter(|agent| agent.workspace == workspace));
                 };
@@ -192,18 +194,29 @@ async fn redeem(mut tx: Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp)
     )
     .fetch_optional(&mut *tx.conn)
     .await?;
-    let Some(token) = token else { return Ok(Redeemed::UnknownToken) };
+    let Some(token) = token else {
+        tx.unchanged();
+        return Ok(Redeemed::UnknownToken);
+    };
+    tx.tell(|entry| entry.chain = Chain(Some(WorkspaceId(token.workspace_id))));
     if let Some(id) = token.agent_id.map(AgentId) {
         // The same key again, be it after the token's end: the first answer was lost.
         let holder = find(tx.conn, id).await?;
         if let Some(holder) = holder.filter(|holder| holder.key_hash == agent.key_hash) {
+            tx.unchanged();
             return Ok(Redeemed::Agent(Box::new(holder)));
         }
         let workspace = WorkspaceId(token.workspace_id);
+        tx.tell(|entry| {
+            entry.set_target(Target::Agent, id.0);
+            entry.outcome = Outcome::Refused.name().to_owned();
+            entry.reason = String::from("ENROLMENT_TOKEN_USED");
+        });
         tx.append_event(workspace, Kind::EnrolmentRefused, subject(id), json!({}), now).await?;
         return Ok(Redeemed::OtherKey);
     }
     if token.expires_at.0 <= now {
+        tx.unchanged();
         return Ok(Redeemed::UnknownToken);
     }
     // A new agent has nothing to tell of earlier lives of the database.

@@ -1,6 +1,7 @@
 //! Users that are made on the controller's host, and who holds a token.
 
 use async_trait::async_trait;
+use tradepost_domain::audit::{Detail, Target};
 use tradepost_domain::id::{UserId, WorkspaceId};
 use tradepost_domain::time::Timestamp;
 use tradepost_store::{Auth, Error, NewToken, NewUser, Principal, Role};
@@ -61,6 +62,10 @@ impl Auth for Backend {
                 )
                 .execute(&mut *tx.conn)
                 .await?;
+                tx.tell(|entry| {
+                    entry.set_target(Target::User, principal.user.0);
+                    entry.set_detail(Detail::Role, principal.role.name());
+                });
                 Ok((principal, is_new))
             })
         })

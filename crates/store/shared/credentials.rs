@@ -136,6 +136,7 @@ impl AccountCredentials for Backend {
                 .execute(&mut *tx.conn)
                 .await?;
                 if removed.rows_affected() == 0 {
+                    tx.unchanged();
                     return Ok(false);
                 }
                 tell(&mut tx, workspace, account, State::Removed, now).await?;

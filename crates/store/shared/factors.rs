@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use tradepost_domain::id::{SessionId, UserId};
 use tradepost_domain::time::Timestamp;
+use tradepost_store::audit::aside;
 use tradepost_store::{Error, Factor, Factors, Scope, Sealed};
 
 use super::secrets::hold_data_key;
@@ -88,7 +89,8 @@ impl Factors for Backend {
     }
 
     async fn use_step(&self, user: UserId, step: i64) -> Result<bool, Error> {
-        self.write(move |tx| {
+        // What the code is used for is told.
+        aside(self.write(move |tx| {
             Box::pin(async move {
                 let changed = sqlx::query!(
                     "UPDATE second_factors SET last_step = $2
@@ -100,12 +102,13 @@ impl Factors for Backend {
                 .await?;
                 Ok(changed.rows_affected() > 0)
             })
-        })
+        }))
         .await
     }
 
     async fn use_recovery_code(&self, user: UserId, hash: [u8; 32], now: Timestamp) -> Result<bool, Error> {
-        self.write(move |tx| {
+        // What the code is used for is told.
+        aside(self.write(move |tx| {
             Box::pin(async move {
                 let changed = sqlx::query!(
                     "UPDATE recovery_codes SET used_at = $3 WHERE hash = $2 AND user_id = $1 AND used_at IS NULL",
@@ -117,7 +120,7 @@ impl Factors for Backend {
                 .await?;
                 Ok(changed.rows_affected() > 0)
             })
-        })
+        }))
         .await
     }
 
@@ -152,6 +155,7 @@ impl Factors for Backend {
                     .execute(&mut *tx.conn)
                     .await?;
                 if removed.rows_affected() == 0 {
+                    tx.unchanged();
                     return Ok(false);
                 }
                 users::end_sessions(tx.conn, user, keep, now).await?;

@@ -15,7 +15,7 @@ use tradepost_store::{Error, Fleets, NewFleetEpoch, Owed};
 use uuid::Uuid;
 
 use super::rows::intents;
-use super::{Fault, IntentRow, Tx};
+use super::{Fault, IntentRow, Tx, audit};
 use crate::backend::{Backend, Conn};
 use crate::dialect;
 use crate::time::Time;
@@ -256,6 +256,7 @@ async fn begin(mut tx: Tx<'_>, new: NewFleetEpoch, now: Timestamp) -> Result<Fle
             .await?
         }
     };
+    audit::tell_restored(&mut tx, &concerned, epoch).await?;
     let told = concerned.into_iter().map(|workspace| NewEvent {
         workspace: WorkspaceId(workspace),
         kind: Kind::FleetRestored,

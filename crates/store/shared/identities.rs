@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use serde_json::json;
 use tradepost_domain::agent::Agent;
+use tradepost_domain::audit::Chain;
 use tradepost_domain::event::Kind;
 use tradepost_domain::id::{AgentId, WorkspaceId};
 use tradepost_domain::standing::LockReason;
@@ -67,8 +68,12 @@ impl AgentIdentities for Backend {
                 )
                 .fetch_optional(&mut *tx.conn)
                 .await?;
-                let Some(row) = locked else { return find(tx.conn, id).await };
+                let Some(row) = locked else {
+                    tx.unchanged();
+                    return find(tx.conn, id).await;
+                };
                 let agent = row.into_agent()?;
+                tx.tell(|entry| entry.chain = Chain(Some(agent.workspace)));
                 tx.hints.push(Hint::Session(id));
                 let data = json!({ "reason": why.name() });
                 tx.append_event(agent.workspace, Kind::AgentLocked, subject(id), data, now).await?;
@@ -98,6 +103,7 @@ impl AgentIdentities for Backend {
                 .fetch_optional(&mut *tx.conn)
                 .await?;
                 let Some(row) = approved else {
+                    tx.unchanged();
                     return Ok(find(tx.conn, id).await?.filter(|agent| agent.workspace == workspace));
                 };
                 let agent = row.into_agent()?;
@@ -123,6 +129,7 @@ impl AgentIdentities for Backend {
                 .await?
                 .ok_or(Error::Stale)?;
                 let workspace = WorkspaceId(workspace);
+                tx.tell(|entry| entry.chain = Chain(Some(workspace)));
                 tx.append_event(workspace, Kind::AgentReturned, subject(id), json!({}), now).await
             })
         })

@@ -1,5 +1,6 @@
 //! Single-use invitations.
 
+use tradepost_domain::audit::{Chain, Detail, Target};
 use tradepost_domain::id::{InvitationId, UserId, WorkspaceId};
 use tradepost_domain::time::Timestamp;
 use tradepost_store::{Cursor, Error, Guest, Invitation, NewInvitation, PageRequest, Slice};
@@ -109,24 +110,40 @@ pub(super) async fn find(
 }
 
 pub(super) async fn revoke(
-    tx: Tx<'_>,
+    mut tx: Tx<'_>,
     workspace: WorkspaceId,
     id: InvitationId,
     now: Timestamp,
 ) -> Result<bool, Fault> {
     let revoked = sqlx::query!(
-        "UPDATE invitations SET revoked_at = COALESCE(revoked_at, $3)
-         WHERE id = $1 AND workspace_id = $2 AND accepted_at IS NULL",
+        "UPDATE invitations SET revoked_at = $3
+         WHERE id = $1 AND workspace_id = $2 AND accepted_at IS NULL AND revoked_at IS NULL",
         id.0,
         workspace.0,
         Time(now),
     )
     .execute(&mut *tx.conn)
     .await?;
-    Ok(revoked.rows_affected() > 0)
+    if revoked.rows_affected() > 0 {
+        return Ok(true);
+    }
+    tx.unchanged();
+    let known = sqlx::query_scalar!(
+        r#"SELECT id AS "id!: Uuid" FROM invitations WHERE id = $1 AND workspace_id = $2 AND accepted_at IS NULL"#,
+        id.0,
+        workspace.0,
+    )
+    .fetch_optional(&mut *tx.conn)
+    .await?;
+    Ok(known.is_some())
 }
 
-pub(super) async fn accept(tx: Tx<'_>, hash: [u8; 32], guest: Guest, now: Timestamp) -> Result<(), Fault> {
+pub(super) async fn accept(
+    mut tx: Tx<'_>,
+    hash: [u8; 32],
+    guest: Guest,
+    now: Timestamp,
+) -> Result<(), Fault> {
     let invitation = find(tx.conn, hash, now).await?.ok_or(Error::Stale)?;
     members::hold(tx.conn, invitation.workspace).await?;
     let accepted = sqlx::query!(
@@ -147,5 +164,10 @@ pub(super) async fn accept(tx: Tx<'_>, hash: [u8; 32], guest: Guest, now: Timest
         }
         Guest::Known(user) => user,
     };
+    tx.tell(|entry| {
+        entry.chain = Chain(Some(invitation.workspace));
+        entry.set_target(Target::User, user.0);
+        entry.set_detail(Detail::Role, invitation.role.name());
+    });
     users::insert_membership(tx.conn, invitation.workspace, user, invitation.role, now).await
 }

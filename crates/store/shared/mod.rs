@@ -7,6 +7,7 @@
 //! - `crate::backend`: [`Backend`](crate::backend::Backend) with `read`, `snapshot` and `write`, the type `Conn`, opening
 //!   and closing;
 //! - `crate::dialect`: statements that one engine does better, or only one can: claims, batches, row locks;
+//! - `crate::entries`: rows of the audit log;
 //! - `crate::error`: which constraint a driver's error names;
 //! - `crate::time`: how a `Timestamp` is stored.
 //!
@@ -15,11 +16,12 @@
 //! To add a query: write it here, run `make sqlx`. When one engine refuses it, make it a pair in the two dialects.
 //!
 //! Locks on PostgreSQL are taken in one order: agents, accounts, listings, new rows, jobs, intents, postings, and last the
-//! workspace's row (by appending events). Where users and members change, the workspace's row comes first, or the counter
+//! workspace's row (by appending events) and the audit entry. Where users and members change, the workspace's row comes first, or the counter
 //! row that stands for all operators.
 
 pub(crate) mod accounts;
 mod agents;
+pub(crate) mod audit;
 mod auth;
 pub(crate) mod commit;
 mod credentials;
@@ -33,7 +35,7 @@ mod invitations;
 pub(crate) mod listings;
 mod looks;
 mod members;
-mod pacing;
+pub(crate) mod pacing;
 mod page;
 pub(crate) mod photos;
 mod retention;

@@ -16,18 +16,19 @@ use crate::backend::Conn;
 use crate::time::Time;
 
 /// The longest span that a rule looks back.
-const SPAN: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+pub(crate) const SPAN: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
-struct PacingRow {
-    site: String,
-    created_at: Time,
-    pacing: Value,
-    paused_at: Option<Time>,
-    cool_down_until: Option<Time>,
-    cool_down_class: Option<String>,
-    publish_from: Time,
-    publish_until: Option<Time>,
-    pacing_version: i64,
+/// An account's columns about its pacing.
+pub(crate) struct PacingRow {
+    pub(crate) site: String,
+    pub(crate) created_at: Time,
+    pub(crate) pacing: Value,
+    pub(crate) paused_at: Option<Time>,
+    pub(crate) cool_down_until: Option<Time>,
+    pub(crate) cool_down_class: Option<String>,
+    pub(crate) publish_from: Time,
+    pub(crate) publish_until: Option<Time>,
+    pub(crate) pacing_version: i64,
 }
 
 struct AccountKey {
@@ -40,41 +41,9 @@ struct Starts {
     attempt: i64,
 }
 
-pub(super) async fn find(
-    conn: &mut Conn,
-    workspace: WorkspaceId,
-    account: AccountId,
-    now: Timestamp,
-) -> Result<Option<Pacing>, Fault> {
-    let found = sqlx::query_as!(
-        PacingRow,
-        r#"SELECT site AS "site!", created_at AS "created_at!: Time", pacing AS "pacing!: Value",
-                  paused_at AS "paused_at?: Time", cool_down_until AS "cool_down_until?: Time",
-                  cool_down_class AS "cool_down_class?", publish_from AS "publish_from!: Time",
-                  publish_until AS "publish_until?: Time", pacing_version AS "pacing_version!"
-           FROM accounts WHERE id = $1 AND workspace_id = $2"#,
-        account.0,
-        workspace.0,
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    let Some(row) = found else { return Ok(None) };
-    let uses = sqlx::query_scalar!(
-        r#"SELECT armed_at AS "armed_at!: Time" FROM intents
-           WHERE account_id = $1 AND armed_at > $2 AND armed_at IS NOT NULL AND state <> 'not_clicked'
-           ORDER BY armed_at DESC LIMIT $3"#,
-        account.0,
-        Time(now - SPAN),
-        i64::from(LIMIT_MAX),
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    let uses = uses.into_iter().map(|at| at.0).collect();
-    row.into_pacing(workspace, account, uses).map(Some)
-}
-
 impl PacingRow {
-    fn into_pacing(
+    /// With the times of its publications, the newest first.
+    pub(crate) fn into_pacing(
         self,
         workspace: WorkspaceId,
         account: AccountId,

@@ -58,7 +58,7 @@ macro_rules! photos {
 #[async_trait]
 impl Photos for Backend {
     async fn add_photo(&self, photo: Photo, content: Vec<u8>) -> Result<Photo, Error> {
-        self.write(move |tx| {
+        self.write(move |mut tx| {
             Box::pin(async move {
                 insert_blob(tx.conn, photo.content, content).await?;
                 let bytes = i64::try_from(photo.bytes).map_err(|_| Fault::internal("a photo's size"))?;
@@ -81,6 +81,7 @@ impl Photos for Backend {
                 if inserted.rows_affected() == 1 {
                     return Ok(photo);
                 }
+                tx.unchanged();
                 photos!(
                     "WHERE workspace_id = $1 AND content_hash = $2",
                     photo.workspace.0,

@@ -193,7 +193,7 @@ impl Secrets for Backend {
     }
 
     async fn reseal(&self, column: SealedColumn, rows: Vec<Reseal>) -> Result<u64, Error> {
-        self.write(move |tx| {
+        self.write(move |mut tx| {
             Box::pin(async move {
                 let mut changed = 0;
                 for Reseal { id, from, to } in rows {
@@ -227,6 +227,9 @@ impl Secrets for Backend {
                     };
                     changed += done.rows_affected();
                 }
+                if changed == 0 {
+                    tx.unchanged();
+                }
                 Ok(changed)
             })
         })
@@ -239,7 +242,7 @@ impl Secrets for Backend {
 }
 
 async fn begin(
-    tx: Tx<'_>,
+    mut tx: Tx<'_>,
     scope: Scope,
     version: i64,
     wrapped: Vec<u8>,
@@ -254,7 +257,7 @@ async fn begin(
     if newer.is_some() {
         return Err(Error::Stale.into());
     }
-    sqlx::query!(
+    let begun = sqlx::query!(
         "INSERT INTO data_keys (scope_id, version, wrapped, created_at) VALUES ($1, $2, $3, $4)
          ON CONFLICT (scope_id, version) DO NOTHING",
         scope.id(),
@@ -264,6 +267,9 @@ async fn begin(
     )
     .execute(&mut *tx.conn)
     .await?;
+    if begun.rows_affected() == 0 {
+        tx.unchanged();
+    }
     // Waits for writers that hold an older one; those that come later find that it is superseded.
     sqlx::query!(
         "UPDATE data_keys SET superseded_at = $3 WHERE scope_id = $1 AND version < $2 AND superseded_at IS NULL",
@@ -278,11 +284,12 @@ async fn begin(
     Ok(stored.into_key())
 }
 
-async fn retire(tx: Tx<'_>, version: i64) -> Result<(), Fault> {
+async fn retire(mut tx: Tx<'_>, version: i64) -> Result<(), Fault> {
     // Waits for writers that hold one, so that what they wrote is counted below.
-    sqlx::query!("DELETE FROM data_keys WHERE version = $1 AND superseded_at IS NOT NULL", version)
-        .execute(&mut *tx.conn)
-        .await?;
+    let gone =
+        sqlx::query!("DELETE FROM data_keys WHERE version = $1 AND superseded_at IS NOT NULL", version)
+            .execute(&mut *tx.conn)
+            .await?;
     let used = sqlx::query_scalar!(
         r#"SELECT CAST(1 AS bigint) AS "one!: i64" WHERE EXISTS (SELECT 1 FROM data_keys WHERE version = $1)
                OR EXISTS (SELECT 1 FROM second_factors WHERE key_version = $1)
@@ -291,7 +298,13 @@ async fn retire(tx: Tx<'_>, version: i64) -> Result<(), Fault> {
     )
     .fetch_optional(&mut *tx.conn)
     .await?;
-    if used.is_some() { Err(Conflict::KeyInUse.into()) } else { Ok(()) }
+    if used.is_some() {
+        return Err(Conflict::KeyInUse.into());
+    }
+    if gone.rows_affected() == 0 {
+        tx.unchanged();
+    }
+    Ok(())
 }
 
 /// Fails unless the data key is in use; it stays so until the transaction ends.

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use tradepost_domain::id::{SessionId, TokenId, UserId, WorkspaceId};
 use tradepost_domain::session::Chain;
 use tradepost_domain::time::Timestamp;
+use tradepost_store::audit::aside;
 use tradepost_store::{
     ApiToken, Bearer, Credential, Cursor, Error, Membership, NewApiToken, NewSecrets, NewSession,
     PageRequest, RefreshToken, Session, Sessions, Slice,
@@ -195,7 +196,7 @@ impl Sessions for Backend {
     }
 
     async fn end_session(&self, user: UserId, id: SessionId, now: Timestamp) -> Result<bool, Error> {
-        self.write(move |tx| {
+        self.write(move |mut tx| {
             Box::pin(async move {
                 let ended = sqlx::query!(
                     "UPDATE sessions SET revoked_at = $3 WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL",
@@ -205,6 +206,9 @@ impl Sessions for Backend {
                 )
                 .execute(&mut *tx.conn)
                 .await?;
+                if ended.rows_affected() == 0 {
+                    tx.unchanged();
+                }
                 Ok(ended.rows_affected() > 0)
             })
         })
@@ -298,7 +302,7 @@ impl Sessions for Backend {
     }
 
     async fn touch_api_token(&self, id: TokenId, now: Timestamp) -> Result<(), Error> {
-        self.write(move |tx| Box::pin(tokens::touch(tx, id, now))).await
+        aside(self.write(move |tx| Box::pin(tokens::touch(tx, id, now)))).await
     }
 
     async fn purge_sessions(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {

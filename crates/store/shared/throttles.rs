@@ -1,9 +1,11 @@
-//! Counters that hold attackers back. Each begins with an upsert, which holds the row: hits at once are counted one after the other.
+//! Counters that hold attackers back. Each begins with an upsert, which holds the row: hits at once are counted one after the other. None is an effect of the call that is
+//! counted, so none is told in the audit log.
 
 use async_trait::async_trait;
 use std::time::Duration;
 use tradepost_domain::throttle::{Backoff, Window};
 use tradepost_domain::time::Timestamp;
+use tradepost_store::audit::aside;
 use tradepost_store::{Error, Throttles};
 
 use crate::backend::Backend;
@@ -26,7 +28,7 @@ impl Throttles for Backend {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
         let key = key.to_owned();
-        self.write(move |tx| {
+        aside(self.write(move |tx| {
             Box::pin(async move {
                 let end = (now + window.period).as_micros();
                 let counted = sqlx::query_as!(
@@ -47,13 +49,13 @@ impl Throttles for Backend {
                 let over = counted.hits > i64::from(window.limit);
                 Ok(over.then(|| Timestamp::from_micros(counted.until_us)))
             })
-        })
+        }))
         .await
     }
 
     async fn try_now(&self, key: &str, backoff: Backoff, now: Timestamp) -> Result<Option<Timestamp>, Error> {
         let key = key.to_owned();
-        self.write(move |tx| {
+        aside(self.write(move |tx| {
             Box::pin(async move {
                 let tried = sqlx::query_scalar!(
                     r#"INSERT INTO throttles (key, hits, until_us, forget_us) VALUES ($1, 1, $2, $3)
@@ -88,7 +90,7 @@ impl Throttles for Backend {
                 .await?;
                 Ok(None)
             })
-        })
+        }))
         .await
     }
 
@@ -108,7 +110,7 @@ impl Throttles for Backend {
 
     async fn mark(&self, key: &str, until: Timestamp) -> Result<(), Error> {
         let key = key.to_owned();
-        self.write(move |tx| {
+        aside(self.write(move |tx| {
             Box::pin(async move {
                 sqlx::query!(
                     "INSERT INTO throttles (key, hits, until_us, forget_us) VALUES ($1, 1, $2, $3)
@@ -121,18 +123,18 @@ impl Throttles for Backend {
                 .await?;
                 Ok(())
             })
-        })
+        }))
         .await
     }
 
     async fn forget(&self, key: &str) -> Result<(), Error> {
         let key = key.to_owned();
-        self.write(move |tx| {
+        aside(self.write(move |tx| {
             Box::pin(async move {
                 sqlx::query!("DELETE FROM throttles WHERE key = $1", key).execute(&mut *tx.conn).await?;
                 Ok(())
             })
-        })
+        }))
         .await
     }
 }

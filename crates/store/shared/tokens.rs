@@ -131,16 +131,27 @@ pub(super) async fn list(
     Ok(page::slice(rows.collect(), page, |row: &ApiToken| Cursor::Newest(row.created_at, row.id.0)))
 }
 
-pub(super) async fn revoke(tx: Tx<'_>, user: UserId, id: TokenId, now: Timestamp) -> Result<bool, Fault> {
+pub(super) async fn revoke(mut tx: Tx<'_>, user: UserId, id: TokenId, now: Timestamp) -> Result<bool, Fault> {
     let revoked = sqlx::query!(
-        "UPDATE api_tokens SET revoked_at = COALESCE(revoked_at, $3) WHERE id = $1 AND user_id = $2",
+        "UPDATE api_tokens SET revoked_at = $3 WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL",
         id.0,
         user.0,
         Time(now),
     )
     .execute(&mut *tx.conn)
     .await?;
-    Ok(revoked.rows_affected() > 0)
+    if revoked.rows_affected() > 0 {
+        return Ok(true);
+    }
+    tx.unchanged();
+    let known = sqlx::query_scalar!(
+        r#"SELECT id AS "id!: Uuid" FROM api_tokens WHERE id = $1 AND user_id = $2"#,
+        id.0,
+        user.0,
+    )
+    .fetch_optional(&mut *tx.conn)
+    .await?;
+    Ok(known.is_some())
 }
 
 pub(super) async fn touch(tx: Tx<'_>, id: TokenId, now: Timestamp) -> Result<(), Fault> {

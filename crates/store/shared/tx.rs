@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use tradepost_domain::audit::Entry;
 use tradepost_domain::event::{Kind, NewEvent, Subject};
 use tradepost_domain::id::WorkspaceId;
 use tradepost_domain::time::Timestamp;
 use tradepost_store::Hint;
+use tradepost_store::audit::Due;
 
 use super::Fault;
 use crate::backend::Conn;
@@ -18,6 +20,8 @@ pub(crate) struct Tx<'c> {
     pub(crate) conn: &'c mut Conn,
     /// Given after the commit.
     pub(crate) hints: &'c mut Vec<Hint>,
+    /// The audit entry that is written behind everything else, in the same transaction.
+    pub(crate) due: &'c mut Option<Due>,
 }
 
 /// An event with its place in its workspace's feed.
@@ -29,6 +33,18 @@ pub(crate) struct Appended<'e> {
 }
 
 impl Tx<'_> {
+    /// Says more of what is changed than the caller could know.
+    pub(crate) fn tell(&mut self, say: impl FnOnce(&mut Entry)) {
+        if let Some(due) = self.due {
+            say(&mut due.entry);
+        }
+    }
+
+    /// Nothing was changed, so there is nothing to tell in the audit log.
+    pub(crate) fn unchanged(&mut self) {
+        *self.due = None;
+    }
+
     /// Appends to the feeds. The last statement of its transaction: the workspace's row stays locked until the commit, so
     /// that places become visible in their order.
     pub(crate) async fn append_events(&mut self, events: &[NewEvent], now: Timestamp) -> Result<(), Fault> {

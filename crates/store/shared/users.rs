@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use tradepost_domain::id::{InvitationId, SessionId, UserId, WorkspaceId};
 use tradepost_domain::time::Timestamp;
 use tradepost_domain::user::State;
+use tradepost_store::audit::aside;
 use tradepost_store::{
     Conflict, Credentials, Cursor, Error, Guest, Invitation, Member, Membership, NewInvitation, NewReset,
     NewWorkspace, PageRequest, Registration, Role, Slice, User, Users, WorkspaceChoice,
@@ -201,7 +202,7 @@ impl Users for Backend {
     }
 
     async fn rehash_password(&self, id: UserId, before: String, after: String) -> Result<(), Error> {
-        self.write(move |tx| {
+        aside(self.write(move |tx| {
             Box::pin(async move {
                 sqlx::query!(
                     "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2",
@@ -213,7 +214,7 @@ impl Users for Backend {
                 .await?;
                 Ok(())
             })
-        })
+        }))
         .await
     }
 

@@ -1,8 +1,7 @@
 //! Jobs, runs, intents and postings. Writes of a [`Change`] are in [`super::commit`].
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
-use tradepost_domain::event::{Kind, NewEvent, Subject};
+use serde_json::Value;
 use tradepost_domain::id::{
     AccountId, AgentId, IntentId, JobId, ListingId, PermitId, PostingId, RunLease, WorkspaceId,
 };
@@ -19,7 +18,7 @@ use uuid::Uuid;
 
 use super::rows::{PostingRow, count, intents, jobs, postings};
 use super::runs::runs;
-use super::{Fault, IntentRow, JobRow, RunRow, Tx, pacing, page, steps};
+use super::{Fault, IntentRow, JobRow, RunRow, pacing, page, steps};
 use crate::backend::{Backend, Conn};
 use crate::dialect;
 use crate::time::Time;
@@ -39,7 +38,7 @@ impl Work for Backend {
         if claim.limit == 0 || claim.agents.iter().all(|(_, _, slots)| *slots == 0) {
             return Ok(Vec::new());
         }
-        self.write(move |tx| Box::pin(claim_jobs(tx, claim, now))).await
+        self.commit_claim(claim, now).await
     }
 
     async fn extend_leases(
@@ -51,16 +50,7 @@ impl Work for Backend {
         if runs.is_empty() {
             return Ok(Vec::new());
         }
-        let mut runs = runs.to_vec();
-        runs.sort_unstable();
-        self.write(move |tx| {
-            Box::pin(async move {
-                let until = Time(now + job::LEASE);
-                let current = dialect::extend_leases(tx.conn, agent, &runs, until).await?;
-                Ok(runs.into_iter().filter(|run| !current.contains(run)).collect())
-            })
-        })
-        .await
+        self.commit_beat(agent, runs, now).await
     }
 
     async fn append_steps(
@@ -108,19 +98,7 @@ impl Work for Backend {
     }
 
     async fn list_agent_runs(&self, agent: AgentId) -> Result<Vec<Job>, Error> {
-        self.read(async |conn| {
-            jobs!(
-                "SELECT",
-                "FROM jobs WHERE agent_id = $1 AND state IN ('leased', 'running', 'parked') ORDER BY created_at, id",
-                agent.0
-            )
-            .fetch_all(&mut *conn)
-            .await?
-            .into_iter()
-            .map(JobRow::into_job)
-            .collect()
-        })
-        .await
+        self.runs_of(agent).await
     }
 
     async fn list_expired_leases(&self, now: Timestamp, limit: u32) -> Result<Vec<Job>, Error> {
@@ -162,7 +140,7 @@ impl Work for Backend {
         account: AccountId,
         now: Timestamp,
     ) -> Result<Option<Pacing>, Error> {
-        self.snapshot(async |conn| pacing::find(conn, workspace, account, now).await).await
+        self.pacing_of(workspace, account, now).await
     }
 
     async fn list_ended_windows(
@@ -304,11 +282,11 @@ impl Work for Backend {
                    UNION ALL SELECT 'leased', count(*) FROM jobs WHERE state = 'leased' AND state IN ('leased', 'running')
                    UNION ALL SELECT 'running', count(*) FROM jobs WHERE state = 'running' AND state IN ('leased', 'running')
                    UNION ALL SELECT 'parked', count(*) FROM jobs
-                       WHERE state = 'parked' AND state IN ('leased', 'running', 'parked')
+                       WHERE state = 'parked' AND state IN ('parked', 'needs_human', 'uncertain')
                    UNION ALL SELECT 'needs_human', count(*) FROM jobs
-                       WHERE state = 'needs_human' AND state IN ('needs_human', 'uncertain')
+                       WHERE state = 'needs_human' AND state IN ('parked', 'needs_human', 'uncertain')
                    UNION ALL SELECT 'uncertain', count(*) FROM jobs
-                       WHERE state = 'uncertain' AND state IN ('needs_human', 'uncertain')"#
+                       WHERE state = 'uncertain' AND state IN ('parked', 'needs_human', 'uncertain')"#
             )
             .fetch_all(&mut *conn)
             .await?;
@@ -472,37 +450,4 @@ async fn list_postings(
             .await?
         }
     })
-}
-
-/// Claims, shows the postings as running, and tells both in the feed.
-async fn claim_jobs(mut tx: Tx<'_>, claim: Claim, now: Timestamp) -> Result<Vec<Job>, Fault> {
-    let until = Time(now + job::ACKNOWLEDGE_WITHIN);
-    let rows = dialect::claim_jobs(tx.conn, claim, Time(now), until).await?;
-    let mut jobs = rows.into_iter().map(JobRow::into_job).collect::<Result<Vec<_>, _>>()?;
-    jobs.sort_unstable_by_key(|job| (job.turn(), job.id));
-    let publishing: Vec<JobId> =
-        jobs.iter().filter(|job| job.kind == job::Kind::Publish).map(|job| job.id).collect();
-    let shown = dialect::show_running(tx.conn, &publishing, Time(now)).await?;
-    let mut events = Vec::with_capacity(jobs.len() * 2);
-    for job in &jobs {
-        let subject = Subject {
-            account: Some(job.account),
-            posting: job.posting,
-            job: Some(job.id),
-            agent: Some(job.agent),
-            ..Subject::default()
-        };
-        let told = |kind, data| NewEvent { workspace: job.workspace, kind, subject, data };
-        let run_lease = job.run_lease.map(|lease| lease.0);
-        events.push(told(
-            Kind::JobChanged,
-            json!({ "state": job.state.name(), "kind": job.kind.name(), "attempt": job.attempt,
-                    "run_lease": run_lease }),
-        ));
-        if shown.contains(&job.id) {
-            events.push(told(Kind::PostingChanged, json!({ "state": posting::State::Running.name() })));
-        }
-    }
-    tx.append_events(&events, now).await?;
-    Ok(jobs)
 }

@@ -11,6 +11,7 @@
 
 mod accounts;
 mod agents;
+pub mod audit;
 mod auth;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -41,6 +42,7 @@ use tradepost_domain::time::Timestamp;
 
 pub use self::accounts::Accounts;
 pub use self::agents::{Agents, Attachment, NewAgent, NewEnrolmentToken, Redeemed};
+pub use self::audit::{Audit, AuditFilter, Listed, Waiting};
 pub use self::auth::{Auth, NewToken, NewUser, Principal, Role};
 pub use self::credentials::{AccountCredential, AccountCredentials, CredentialKey, NewAccountCredential};
 pub use self::error::{Conflict, Error};
@@ -102,6 +104,12 @@ pub trait Store:
 }
 
 /// All that a controller asks of a database: the work, and who may do it.
-pub trait Database: Store + Users + Sessions + Factors + Throttles + Secrets + AccountCredentials {}
+pub trait Database:
+    Store + Users + Sessions + Factors + Throttles + Audit + Secrets + AccountCredentials
+{
+}
 
-impl<T: Store + Users + Sessions + Factors + Throttles + Secrets + AccountCredentials> Database for T {}
+impl<T: Store + Users + Sessions + Factors + Throttles + Audit + Secrets + AccountCredentials> Database
+    for T
+{
+}

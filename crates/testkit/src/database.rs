@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use tradepost_runtime::config;
 
@@ -116,6 +116,11 @@ impl TestDatabase {
         }
     }
 
+    /// Runs statements behind the programs' backs, with the rights of the database's owner.
+    pub async fn execute(&self, statements: &str) -> Result<()> {
+        execute_at(&self.url, statements).await
+    }
+
     /// What `--database` takes: `sqlite:/…/test.db` or `postgres://…`.
     pub fn url(&self) -> &str {
         &self.url
@@ -128,6 +133,21 @@ impl TestDatabase {
             Home::Postgres(_) => None,
         }
     }
+}
+
+/// Runs statements on the database of that URL, behind the programs' backs.
+pub async fn execute_at(url: &str, statements: &str) -> Result<()> {
+    let sql = AssertSqlSafe(statements.to_owned());
+    if url.starts_with("sqlite:") {
+        let mut connection = SqliteConnection::connect(url).await?;
+        sqlx::raw_sql(sql).execute(&mut connection).await.with_context(|| statements.to_owned())?;
+        connection.close().await?;
+    } else {
+        let mut connection = PgConnection::connect(url).await?;
+        sqlx::raw_sql(sql).execute(&mut connection).await.with_context(|| statements.to_owned())?;
+        connection.close().await?;
+    }
+    Ok(())
 }
 
 impl Drop for TestDatabase {

@@ -1,5 +1,6 @@
 //! End-to-end tests.
 
+mod audit;
 mod bad_input;
 mod canary;
 #[cfg(target_os = "linux")]

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod agent;
+pub mod audit;
 pub mod event;
 pub mod failure;
 pub mod job;

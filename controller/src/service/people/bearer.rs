@@ -161,8 +161,7 @@ impl People {
         // The tokens that `controller admin create` makes are for the controller's host, whose owner can do all anyway.
         let session = matches!(bearer.credential, Credential::Session { .. });
         if self.policy.operators_need_second_factor && session && !bearer.second_factor {
-            let message =
-                "operators need a second factor here; set one up with `tradepost second-factor set-up`";
+            let message = "operators need a second factor here; set one up, then repeat this";
             return Err(Error::new(Reason::SecondFactorMissing, message));
         }
         Ok(())

@@ -1,11 +1,12 @@
 //! Sellers' marketplace credentials. The controller keeps what it cannot open, and gives it to one agent.
 
 use tradepost_domain::account::Account;
+use tradepost_domain::audit::{Detail, Target};
 use tradepost_domain::credential::{self, SEALED_MAX, State, Use};
 use tradepost_domain::id::{AccountId, AgentId, ContentHash, WorkspaceId};
 use tradepost_runtime::credential::{is_signed, key_id};
 use tradepost_store::{
-    AccountCredential, Conflict, CredentialKey, Error as StoreError, NewAccountCredential, Scope,
+    AccountCredential, Conflict, CredentialKey, Error as StoreError, NewAccountCredential, Scope, audit,
 };
 
 use super::People;
@@ -63,6 +64,8 @@ impl People {
         if self.store.find_credential_key(key.agent).await?.as_ref() == Some(&key) {
             return Ok(());
         }
+        audit::about(Target::Agent, key.agent.0);
+        audit::detail(Detail::To, key_id(&key.public_key));
         Ok(self.store.tell_credential_key(key, self.now()).await?)
     }
 
@@ -97,6 +100,8 @@ impl People {
             return Err(Error::new(Reason::CredentialOutdated, message));
         }
         let place = Place::credential(caller.workspace, offered.account);
+        audit::about(Target::Account, offered.account.0);
+        audit::detail(Detail::Agent, offered.agent);
         for _ in 0..TRIES {
             let sealed =
                 self.sealer.seal(place, &offered.sealed, self.now()).await.map_err(Error::internal)?;
@@ -124,6 +129,7 @@ impl People {
     /// Deletes a credential; says whether there was one.
     pub async fn remove_credential(&self, caller: &Caller, id: AccountId) -> Result<bool> {
         self.core.account(caller, id).await?;
+        audit::about(Target::Account, id.0);
         Ok(self.store.remove_credential(caller.workspace, id, self.now()).await?)
     }
 

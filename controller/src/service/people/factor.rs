@@ -1,9 +1,10 @@
 //! Second factors: codes of an authenticator (RFC 6238) and recovery codes. A code works once, on whichever controller.
 
 use totp_rs::{Builder, Secret, Totp};
+use tradepost_domain::audit::Target;
 use tradepost_domain::id::UserId;
 use tradepost_domain::throttle;
-use tradepost_store::{Bearer, Conflict, Error as StoreError, Factor, Scope};
+use tradepost_store::{Bearer, Conflict, Error as StoreError, Factor, Scope, audit};
 use zeroize::Zeroizing;
 
 use super::session::{session_of, user_missing};
@@ -37,6 +38,7 @@ impl People {
         self.core.ids.fill(seed.as_mut_slice());
         let totp = totp(seed.as_slice(), &bearer.email)?;
         let uri = totp.to_url().map_err(|error| Error::internal(error.to_string()))?;
+        audit::about(Target::User, bearer.user.0);
         for _ in 0..TRIES {
             let sealed = self.sealer.seal(Place::seed(bearer.user), seed.as_slice(), self.now()).await;
             let sealed = sealed.map_err(Error::internal)?;
@@ -60,7 +62,7 @@ impl People {
     pub async fn confirm_factor(&self, bearer: &Bearer, code: &str) -> Result<Vec<String>> {
         session_of(bearer)?;
         let nothing = || {
-            let message = "there is nothing to confirm; begin with `tradepost second-factor set-up`";
+            let message = "there is no second factor to confirm; begin to set one up first";
             Error::new(Reason::SecondFactorAbsent, message)
         };
         let factor = self.store.find_factor(bearer.user).await?.ok_or_else(nothing)?;
@@ -70,6 +72,7 @@ impl People {
         let key = self.count_code(bearer.user).await?;
         let step = self.step(bearer.user, &bearer.email, factor, code).await?.ok_or_else(wrong_code)?;
         let (codes, hashes) = self.recovery_codes(bearer.user);
+        audit::about(Target::User, bearer.user.0);
         match self.store.confirm_factor(bearer.user, step, hashes, self.now()).await {
             Err(StoreError::Stale) => return Err(nothing()),
             confirmed => confirmed?,
@@ -83,6 +86,7 @@ impl People {
     pub async fn replace_recovery_codes(&self, bearer: &Bearer) -> Result<Vec<String>> {
         session_of(bearer)?;
         let (codes, hashes) = self.recovery_codes(bearer.user);
+        audit::about(Target::User, bearer.user.0);
         match self.store.replace_recovery_codes(bearer.user, hashes).await {
             Err(StoreError::Stale) => Err(absent()),
             replaced => Ok(replaced.map(|()| codes)?),
@@ -92,6 +96,7 @@ impl People {
     /// Removes the caller's own second factor; their other sessions end.
     pub async fn remove_factor(&self, bearer: &Bearer) -> Result<()> {
         let session = session_of(bearer)?;
+        audit::about(Target::User, bearer.user.0);
         let removed = self.store.remove_factor(bearer.user, Some(session), self.now()).await?;
         self.look_again();
         if removed { Ok(()) } else { Err(absent()) }
@@ -99,6 +104,7 @@ impl People {
 
     /// Removes the second factor of somebody who has lost it; all of their sessions end.
     pub async fn reset_factor(&self, id: UserId) -> Result<tradepost_store::User> {
+        audit::about(Target::User, id.0);
         let removed = self.store.remove_factor(id, None, self.now()).await?;
         self.store.forget(&codes_key(id)).await?;
         self.look_again();
@@ -203,10 +209,7 @@ fn wrong_code() -> Error {
 }
 
 fn absent() -> Error {
-    Error::new(
-        Reason::SecondFactorAbsent,
-        "you have no second factor; set one up with `tradepost second-factor set-up`",
-    )
+    Error::new(Reason::SecondFactorAbsent, "you have no second factor")
 }
 
 impl std::fmt::Debug for Seed {

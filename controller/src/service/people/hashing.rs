@@ -65,7 +65,7 @@ impl Hashing {
     /// A place, for who will hash; refused at once, before anything else is done for them, when too many have one.
     pub fn reserve(&self) -> Result<Place> {
         let reserved = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| {
-            Error::new(Reason::TooBusy, "too many people are signing in at this moment; try again")
+            Error::new(Reason::TooBusy, "too many people are signing in at this moment")
                 .retry_after(Duration::from_secs(2))
         });
         Ok(Place { _held: reserved? })

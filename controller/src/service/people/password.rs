@@ -1,11 +1,12 @@
 //! Registration, and passwords.
 
 use secrecy::{ExposeSecret, SecretString};
+use tradepost_domain::audit::Target;
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::UserId;
 use tradepost_domain::throttle;
 use tradepost_domain::user::{self, Email, SecondFactor, State};
-use tradepost_store::{Bearer, Conflict, Error as StoreError, Guest, Membership, Registration};
+use tradepost_store::{Bearer, Conflict, Error as StoreError, Guest, Membership, Registration, audit};
 
 use super::session::session_of;
 use super::{Peer, People, hash};
@@ -15,6 +16,7 @@ impl People {
     /// Asks for an account. Whether the address is known shows neither in the answer nor in the time it takes.
     pub async fn register(&self, email: &str, password: &str, peer: Peer) -> Result<()> {
         let registration = self.registration(email, password, State::Pending, peer, "register").await?;
+        audit::about(Target::User, registration.id.0);
         match self.store.add_user(registration, self.now()).await {
             Err(StoreError::Conflict(Conflict::UserEmail)) => Ok(()),
             added => Ok(added.map(drop)?),
@@ -36,7 +38,7 @@ impl People {
         match self.store.accept_invitation(hash, guest, self.now()).await {
             Err(StoreError::Stale) => Err(super::workspace::invitation_void()),
             Err(StoreError::Conflict(Conflict::UserEmail)) => {
-                let message = "there is an account with this address: sign in, then accept with `tradepost workspaces join`";
+                let message = "there is an account with this address: sign in, then accept the invitation";
                 Err(Error::new(Reason::UserEmailTaken, message))
             }
             accepted => Ok(accepted.map(|()| Membership {
@@ -86,6 +88,7 @@ impl People {
         let email = bearer.email.parse().map_err(Error::internal)?;
         check_new(new, &email, factor(bearer.second_factor))?;
         let after = self.hashing.hash(new).await?;
+        audit::about(Target::User, bearer.user.0);
         self.store.change_password(bearer.user, Some(before), after, Some(session), self.now()).await?;
         self.look_again();
         Ok(())
@@ -105,6 +108,7 @@ impl People {
         let email = user.email.parse().map_err(Error::internal)?;
         check_new(new, &email, factor(user.second_factor))?;
         let password_hash = self.hashing.hash(new).await?;
+        audit::about(Target::User, user.id.0);
         match self.store.redeem_password_reset(hash, password_hash, self.now()).await {
             Err(StoreError::Stale) => Err(void()),
             redeemed => {
@@ -131,6 +135,7 @@ impl People {
         let known = known.ok_or_else(|| super::session::missing(Reason::UserNotFound, "user", &address))?;
         check_new(new, &address, factor(known.user.second_factor))?;
         let after = self.hashing.hash(new).await?;
+        audit::about(Target::User, known.user.id.0);
         Ok(self.store.change_password(known.user.id, known.password_hash, after, None, self.now()).await?)
     }
 }

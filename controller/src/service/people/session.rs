@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tradepost_domain::audit::{Actor, Detail, Target};
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::{SessionId, UserId};
 use tradepost_domain::session::{self, Refresh};
@@ -9,7 +10,7 @@ use tradepost_domain::throttle::{self, Window};
 use tradepost_domain::time::Timestamp;
 use tradepost_domain::user::{Email, State};
 use tradepost_store::{
-    Bearer, Credential, Credentials, Error as StoreError, Membership, NewSecrets, NewSession, Session,
+    Bearer, Credential, Credentials, Error as StoreError, Membership, NewSecrets, NewSession, Session, audit,
 };
 
 use super::bearer::{choice, no_workspace};
@@ -85,6 +86,8 @@ impl People {
         let id = SessionId(self.core.id());
         let (issued, secrets) = self.issue(id, expires_at);
         let new = NewSession { id, user: user.id, client, address: peer.address.to_string(), expires_at };
+        audit::acted_by(Actor::User(user.id));
+        audit::about(Target::Session, id.0);
         match self.store.begin_session(new, secrets, now).await {
             Err(StoreError::Stale) => Err(wrong()),
             begun => Ok(begun.map(|()| issued)?),
@@ -118,6 +121,8 @@ impl People {
         for _ in 0..TRIES {
             let now = self.now();
             let found = self.store.find_refresh_token(hash).await?.ok_or_else(ended)?;
+            audit::acted_by(Actor::User(found.user));
+            audit::about(Target::Session, found.session.0);
             let (issued, secrets) = self.issue(found.session, found.chain.expires_at);
             let at = found.chain.generation;
             let written = match session::refresh(&found.chain, found.generation, found.expires_at, now) {
@@ -126,6 +131,7 @@ impl People {
                 Refresh::Ended => return Err(ended()),
                 Refresh::Reused => {
                     tracing::warn!(session = %found.session, user = %found.user, "a used refresh token came back: the session is ended");
+                    audit::detail(Detail::Finding, "reused");
                     self.store.end_session(found.user, found.session, now).await?;
                     self.look_again();
                     return Err(ended());
@@ -142,6 +148,11 @@ impl People {
 
     /// Ends the caller's session, or refuses their API token from now on.
     pub async fn sign_out(&self, bearer: &Bearer) -> Result<()> {
+        let (target, id) = match bearer.credential {
+            Credential::Session { id, .. } => (Target::Session, id.0),
+            Credential::Token { id, .. } => (Target::Token, id.0),
+        };
+        audit::about(target, id);
         match bearer.credential {
             Credential::Session { id, .. } => self.store.end_session(bearer.user, id, self.now()).await?,
             Credential::Token { id, .. } => self.store.revoke_api_token(bearer.user, id, self.now()).await?,
@@ -165,6 +176,7 @@ impl People {
             self.check_own_password(bearer, password, peer).await?;
         }
         let now = self.now();
+        audit::about(Target::Session, id.0);
         self.store.prove_session(id, now).await?;
         self.look_again();
         Ok(now + session::PROOF)
@@ -200,6 +212,7 @@ impl People {
 
     /// Ends one of the caller's sessions.
     pub async fn end_session(&self, bearer: &Bearer, id: SessionId) -> Result<()> {
+        audit::about(Target::Session, id.0);
         let ended = self.store.end_session(bearer.user, id, self.now()).await?;
         self.look_again();
         if ended { Ok(()) } else { Err(missing(Reason::SessionNotFound, "session", id)) }
@@ -210,6 +223,8 @@ impl People {
         let id = session_of(bearer)?;
         let found = self.store.find_membership(bearer.user, choice(named)).await?;
         let membership = found.ok_or_else(|| no_workspace(named))?;
+        audit::about(Target::Session, id.0);
+        audit::detail(Detail::To, membership.workspace);
         match self.store.switch_workspace(bearer.user, id, membership.workspace).await {
             Err(StoreError::Stale) => return Err(no_workspace(named)),
             switched => switched?,
@@ -249,7 +264,7 @@ pub(super) fn session_of(bearer: &Bearer) -> Result<SessionId> {
     match bearer.credential {
         Credential::Session { id, .. } => Ok(id),
         Credential::Token { .. } => {
-            let message = "an API token cannot do this; sign in with `tradepost login --email`";
+            let message = "an API token cannot do this; sign in with your password";
             Err(Error::new(Reason::SessionNeeded, message))
         }
     }

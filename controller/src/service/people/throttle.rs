@@ -103,15 +103,11 @@ impl Waiting {
 
 fn too_many(until: Timestamp, now: Timestamp) -> Error {
     let wait = Duration::from_secs(until.since(now).as_secs() + 1);
-    Error::new(
-        Reason::TooManyTries,
-        format!("too many tries; wait {} and try again", humantime::format_duration(wait)),
-    )
-    .retry_after(wait)
+    Error::new(Reason::TooManyTries, "too many tries in a short time").retry_after(wait)
 }
 
 /// The network of an address, as throttles count it: an IPv4 address, or the /64 that one IPv6 customer has.
-fn network(address: IpAddr) -> String {
+pub fn network(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tradepost_domain::audit::{Detail, Target};
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::TokenId;
 use tradepost_domain::scope::Scopes;
-use tradepost_store::{ApiToken, Bearer, Credential, Error as StoreError, NewApiToken};
+use tradepost_store::{ApiToken, Bearer, Credential, Error as StoreError, NewApiToken, audit};
 
 use super::session::missing;
 use super::{Kind, People};
@@ -67,6 +68,8 @@ impl People {
             hash: secret.hash,
             expires_at,
         };
+        audit::about(Target::Token, token.id.0);
+        audit::detail(Detail::Scopes, &token.scopes);
         match self.store.add_api_token(new, now).await {
             Err(StoreError::Stale) => Err(super::bearer::no_workspace(&membership.name)),
             added => Ok(added.map(|()| (token, secret.text))?),
@@ -81,6 +84,7 @@ impl People {
 
     /// Refuses one of the caller's own from now on.
     pub async fn revoke_token(&self, bearer: &Bearer, id: TokenId) -> Result<()> {
+        audit::about(Target::Token, id.0);
         let revoked = self.store.revoke_api_token(bearer.user, id, self.now()).await?;
         self.look_again();
         if revoked { Ok(()) } else { Err(missing(Reason::TokenNotFound, "API token", id)) }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use tradepost_domain::audit::{Detail, Target};
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::{UserId, WorkspaceId};
 use tradepost_domain::time::Timestamp;
 use tradepost_domain::user::{self, Event, State};
-use tradepost_store::{Bearer, Error as StoreError, NewReset, NewWorkspace, User};
+use tradepost_store::{Bearer, Error as StoreError, NewReset, NewWorkspace, User, audit};
 
 use super::session::user_missing;
 use super::{Kind, People};
@@ -63,6 +64,9 @@ impl People {
             if next == user.state {
                 return Ok(user);
             }
+            audit::about(Target::User, id.0);
+            audit::detail(Detail::From, user.state.name());
+            audit::detail(Detail::To, next.name());
             match self.store.settle_user(id, user.state, next, workspace.clone(), self.now()).await {
                 Err(StoreError::Stale) => {}
                 settled => {
@@ -81,6 +85,8 @@ impl People {
             let message = format!("the user is {}; only active users run the system", user.state.name());
             return Err(Error::new(Reason::UserWrongState, message));
         }
+        audit::about(Target::User, id.0);
+        audit::detail(Detail::To, if operator { "operator" } else { "user" });
         match self.store.set_operator(id, operator).await {
             Err(StoreError::Stale) => Err(user_missing(id)),
             set => {
@@ -109,6 +115,8 @@ impl People {
         let (secret, now) = (self.secret(Kind::Reset), self.now());
         let expires_at = now + ttl;
         let reset = NewReset { hash: secret.hash, user: id, created_by: bearer.user, expires_at };
+        audit::about(Target::User, id.0);
+        audit::detail(Detail::ExpiresAt, expires_at.as_micros());
         self.store.add_password_reset(reset, now).await?;
         Ok((secret.text, expires_at))
     }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use tradepost_domain::audit::{Detail, Target};
 use tradepost_domain::field::Violations;
 use tradepost_domain::id::{InvitationId, RequestId, UserId, WorkspaceId};
 use tradepost_domain::throttle;
 use tradepost_domain::user::Email;
 use tradepost_store::{
     Bearer, Conflict, Error as StoreError, Guest, Invitation, Member, Membership, NewInvitation,
-    NewWorkspace, Principal, Role, WorkspaceChoice,
+    NewWorkspace, Principal, Role, WorkspaceChoice, audit,
 };
 
 use super::session::missing;
@@ -44,6 +45,8 @@ impl People {
         // Requests are named within a workspace; here the user stands for it.
         let id = WorkspaceId::of_request(WorkspaceId(bearer.user.0), request);
         let workspace = NewWorkspace { id, name: name.clone() };
+        audit::in_workspace(id);
+        audit::about(Target::Workspace, id.0);
         match self.store.add_workspace(workspace, bearer.user, WORKSPACES_MAX, self.now()).await {
             Err(StoreError::Conflict(Conflict::Id)) => {
                 let found = self.store.find_membership(bearer.user, WorkspaceChoice::Id(id)).await?;
@@ -85,11 +88,10 @@ impl People {
     /// Changes what a member may do.
     pub async fn set_member_role(&self, caller: &Principal, user: UserId, role: Role) -> Result<Member> {
         if role == Role::Operator {
-            return Err(Error::field(
-                "role",
-                "is none of a workspace; operators are made with `tradepost users operator`",
-            ));
+            return Err(Error::field("role", "is none of a workspace; use viewer, editor or owner"));
         }
+        audit::about(Target::User, user.0);
+        audit::detail(Detail::Role, role.name());
         let set = self.store.set_member_role(caller.workspace, user, role).await;
         self.changed(set, user)?;
         self.member(caller, user).await
@@ -97,6 +99,7 @@ impl People {
 
     /// Takes a member out.
     pub async fn remove_member(&self, caller: &Principal, user: UserId) -> Result<()> {
+        audit::about(Target::User, user.0);
         let removed = self.store.remove_member(caller.workspace, user, self.now()).await;
         self.changed(removed, user)
     }
@@ -106,6 +109,8 @@ impl People {
         if to == caller.user {
             return Err(Error::field("user_id", "is you; name the member who shall be the owner"));
         }
+        audit::about(Target::User, to.0);
+        audit::detail(Detail::Role, Role::Owner.name());
         let transferred = self.store.transfer_ownership(caller.workspace, caller.user, to).await;
         self.changed(transferred, to)?;
         self.member(caller, to).await
@@ -170,6 +175,9 @@ impl People {
             accepted_at: None,
             revoked_at: None,
         };
+        audit::about(Target::Invitation, new.id.0);
+        audit::detail(Detail::Role, role.name());
+        audit::detail(Detail::ExpiresAt, new.expires_at.as_micros());
         self.store.add_invitation(new, now).await?;
         Ok((invitation, secret.text))
     }
@@ -183,6 +191,7 @@ impl People {
 
     /// Makes an invitation void.
     pub async fn revoke_invitation(&self, caller: &Principal, id: InvitationId) -> Result<()> {
+        audit::about(Target::Invitation, id.0);
         let revoked = self.store.revoke_invitation(caller.workspace, id, self.now()).await?;
         if revoked { Ok(()) } else { Err(missing(Reason::InvitationNotFound, "open invitation", id)) }
     }

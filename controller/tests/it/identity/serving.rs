@@ -141,6 +141,55 @@ async fn browsers_are_told_what_they_may_do() -> Result<()> {
     Ok(())
 }
 
+/// The answer to `GET path` without TLS; empty when the connection was closed instead.
+async fn plain_get(system: &System, path: &str) -> Result<String> {
+    let mut stream = tokio::net::TcpStream::connect(&system.api).await?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes())
+        .await?;
+    let mut answer = Vec::new();
+    drop(tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await?);
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[tokio::test]
+async fn plaintext_is_served_where_it_is_asked_for_and_on_loopback_alone() -> Result<()> {
+    use tradepost_proto::v1::auth_service_client::AuthServiceClient;
+    let system = System::start().await?;
+    let answer = plain_get(&system, "/healthz").await?;
+    assert!(!answer.contains("HTTP/1.1 200"), "without the flag: {answer}");
+
+    let plain = |config: &mut tradepost_controller::config::Config| config.api.plaintext = true;
+    let system = System::start_with(TestDatabase::sqlite()?, Some(Box::new(plain))).await?;
+    let answer = plain_get(&system, "/healthz").await?;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("strict-transport-security"), "{answer}");
+    // As a proxy speaks to it: gRPC in HTTP/2 without TLS.
+    let user = system.user().await?;
+    let channel =
+        tonic::transport::Endpoint::from_shared(format!("http://{}", system.api))?.connect().await?;
+    let request = user.request(tradepost_proto::v1::WhoAmIRequest {});
+    assert_eq!(AuthServiceClient::new(channel).who_am_i(request).await?.into_inner().email, "a@example.com");
+    // TLS is there all the same: agents enrol through a proxy that passes their connections on unopened.
+    let home = tempfile::tempdir()?;
+    enrolled(&user, home.path()).await?;
+    drop(Pc::start(home.path(), system_clock(&system))?.attaches().await?);
+    // Agents themselves have no other way.
+    let mut agents = tokio::net::TcpStream::connect(&system.agents).await?;
+    agents.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    drop(tokio::time::timeout(DEADLINE, agents.read_to_end(&mut answer)).await?);
+    assert!(answer.len() < 16, "an alert at most: {answer:?}");
+
+    let open = |config: &mut tradepost_controller::config::Config| {
+        config.api.plaintext = true;
+        config.api.listen = ([0, 0, 0, 0], 0).into();
+    };
+    let error =
+        System::start_with(TestDatabase::sqlite()?, Some(Box::new(open))).await.err().context("started")?;
+    assert!(error.to_string().contains("on this machine alone"), "{error}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_ended_or_half_configured_certificate_is_told_at_the_start() -> Result<()> {
     let folder = tempfile::tempdir()?;

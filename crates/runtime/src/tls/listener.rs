@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::ReloadingServerConfig;
@@ -28,6 +29,9 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// A dead peer is noticed after about a minute of silence even where the application sends nothing.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A connection's first byte with TLS: the type of a record of handshakes (RFC 8446, 5.1). No method of HTTP begins with it.
+const HANDSHAKE_RECORD: u8 = 22;
 
 /// Limits of a [`TlsListener`].
 #[derive(Debug, Clone, Copy)]
@@ -55,11 +59,29 @@ pub struct TlsListener {
     options: ListenerOptions,
 }
 
+/// One that shook hands, or one without TLS.
+pub type Connection = Either<TlsStream<TcpStream>, TcpStream>;
+
+/// Whether connections without TLS are served as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plaintext {
+    /// No: what does not begin with a handshake of TLS is closed.
+    Refused,
+    /// Yes; the first byte tells them apart. For loopback alone, behind a proxy that ends TLS.
+    Served,
+}
+
 /// The connections whose handshake succeeded; ends when the process shuts down. Feed it to tonic's
 /// `serve_with_incoming_shutdown`, whose requests then know their `peer_certs()`.
 #[derive(Debug)]
 pub struct TlsIncoming {
-    connections: mpsc::Receiver<TlsStream<TcpStream>>,
+    connections: Incoming,
+}
+
+/// The same, and those without TLS where they are served.
+#[derive(Debug)]
+pub struct Incoming {
+    connections: mpsc::Receiver<Connection>,
 }
 
 /// What each connection's task needs.
@@ -67,7 +89,8 @@ pub struct TlsIncoming {
 struct Handshakes {
     config: ReloadingServerConfig,
     timeout: Duration,
-    done: mpsc::Sender<TlsStream<TcpStream>>,
+    plaintext: Plaintext,
+    done: mpsc::Sender<Connection>,
     shutdown: CancellationToken,
 }
 
@@ -117,18 +140,24 @@ impl TlsListener {
 
     /// Starts accepting, in a task of `tasks`, until their shutdown begins.
     pub fn accept(self, tasks: &Tasks) -> TlsIncoming {
+        TlsIncoming { connections: self.accept_with(Plaintext::Refused, tasks) }
+    }
+
+    /// The same, perhaps without TLS.
+    pub fn accept_with(self, plaintext: Plaintext, tasks: &Tasks) -> Incoming {
         // One place each: a handshake is done when the server takes its connection.
         let (done, connections) = mpsc::channel(1);
         let handshakes = Handshakes {
             config: self.config,
             timeout: self.options.handshake_timeout,
+            plaintext,
             done,
             shutdown: tasks.shutdown_token(),
         };
         let places = Arc::new(Semaphore::new(self.options.concurrent_handshakes));
         let turns = Pace::new(self.options.accepts_per_second);
         tasks.spawn("tls-accept", accept_loop(self.tcp, places, turns, handshakes, tasks.clone()));
-        TlsIncoming { connections }
+        Incoming { connections }
     }
 }
 
@@ -192,16 +221,25 @@ impl Handshakes {
         if let Err(error) = tune(&connection) {
             tracing::debug!(%peer, %error, "cannot set the options of a connection");
         }
-        let handshake = TlsAcceptor::from(self.config.load()).accept(connection);
         tokio::select! {
             () = self.shutdown.cancelled() => {}
-            result = tokio::time::timeout(self.timeout, handshake) => match result {
+            result = tokio::time::timeout(self.timeout, self.opened(connection)) => match result {
                 // An error only says that the server has stopped taking connections.
-                Ok(Ok(stream)) => drop(self.done.send(stream).await),
+                Ok(Ok(opened)) => drop(self.done.send(opened).await),
                 Ok(Err(error)) => tracing::info!(%peer, %error, "TLS handshake failed"),
                 Err(_) => tracing::info!(%peer, "TLS handshake took too long"),
             }
         }
+    }
+
+    async fn opened(&self, connection: TcpStream) -> std::io::Result<Connection> {
+        if self.plaintext == Plaintext::Served {
+            let mut first = [0];
+            if connection.peek(&mut first).await? == 1 && first[0] != HANDSHAKE_RECORD {
+                return Ok(Either::Right(connection));
+            }
+        }
+        TlsAcceptor::from(self.config.load()).accept(connection).await.map(Either::Left)
     }
 }
 
@@ -209,6 +247,23 @@ impl Handshakes {
 
 impl Stream for TlsIncoming {
     type Item = std::io::Result<TlsStream<TcpStream>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match ready!(self.connections.connections.poll_recv(context)) {
+                Some(Either::Left(connection)) => return Poll::Ready(Some(Ok(connection))),
+                // None is made where plaintext is refused.
+                Some(Either::Right(_)) => {}
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+// === impl Incoming ===
+
+impl Stream for Incoming {
+    type Item = std::io::Result<Connection>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.connections.poll_recv(context).map(|connection| connection.map(Ok))

@@ -13,7 +13,7 @@ use crate::migrated;
 const EXPECTED: [(&str, &[&str]); 7] = [
     // Claims: a long queue that has to wait costs one look, and keeps no other job waiting.
     (".publish_from <= $", &["jobs_publications", "jobs_errands"]),
-    ("armed_at > $2", &["intents_used"]),
+    ("armed_at > w.since", &["intents_used"]),
     ("publish_until IS NOT NULL AND", &["accounts_window_ends"]),
     ("AND discarded_at IS NULL", &["jobs_dead_letters"]),
     ("AND kind = 'login'", &["jobs_one_login"]),

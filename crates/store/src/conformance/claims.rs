@@ -149,6 +149,33 @@ pub async fn heartbeats_extend_current_runs_only(world: World) -> Result<()> {
     Ok(())
 }
 
+/// Agents who beat at the same moment: each is answered for its own runs, also where two tell of the same one.
+pub async fn beats_at_once_do_not_mix(world: World) -> Result<()> {
+    const AGENTS: usize = 12;
+    let mut runs = Vec::new();
+    for _ in 0..AGENTS {
+        let seller = world.seller().await?;
+        let (publication, lease) = world.running(&seller, START).await?;
+        runs.push((seller.agent.id, publication.job, lease));
+    }
+    let mut beating = JoinSet::new();
+    for (place, (agent, job, lease)) in runs.iter().enumerate() {
+        let (_, next, next_lease) = &runs[(place + 1) % AGENTS];
+        let (own, foreign) = ((job.id, *lease), (next.id, *next_lease));
+        let (world, agent, workspace) = (world.clone(), *agent, job.workspace);
+        beating.spawn(async move {
+            let over = world.store.extend_leases(agent, &[own, foreign], at(7)).await?;
+            let listed = world.store.list_agent_runs(agent).await?;
+            let found = world.store.find_job(workspace, own.0).await?.context("gone")?;
+            anyhow::Ok((over == [foreign], listed == [found.clone()], found.lease_until))
+        });
+    }
+    while let Some(beat) = beating.join_next().await {
+        assert_eq!(beat??, (true, true, Some(at(7) + job::LEASE)));
+    }
+    Ok(())
+}
+
 /// Expired leases, overdue reports, runs of an agent, and the next time something becomes ready.
 pub async fn sweeps_find_what_is_due(world: World) -> Result<()> {
     let seller = world.seller().await?;

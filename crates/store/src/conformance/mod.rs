@@ -4,6 +4,7 @@
 //! Cases go through the traits only. To add one: a function in the module of its noun, and its name in the list.
 
 pub mod agents;
+pub mod audit;
 pub mod catalogue;
 pub mod claims;
 pub mod differential;
@@ -62,6 +63,10 @@ macro_rules! people_suite {
             secrets::a_code_works_once,
             secrets::hits_are_counted_in_their_window,
             secrets::tries_wait_longer_each_time,
+            audit::an_entry_goes_with_its_effect_or_not_at_all,
+            audit::grouped_changes_are_told_each_by_itself,
+            audit::many_writers_and_sealers_leave_whole_chains,
+            audit::entries_are_listed_newest_first_and_filtered,
             sealed::a_data_key_is_begun_once_and_superseded_by_newer_ones,
             sealed::everything_moves_to_a_newer_key_while_others_write,
             sealed::a_key_is_kept_as_long_as_something_needs_it,
@@ -99,6 +104,7 @@ macro_rules! conformance_suite {
             claims::an_uncertain_account_takes_no_other_publication,
             claims::concurrent_claimers_never_claim_twice,
             claims::heartbeats_extend_current_runs_only,
+            claims::beats_at_once_do_not_mix,
             claims::sweeps_find_what_is_due,
             gather::grounds_are_what_single_reads_give,
             gather::runs_come_with_all_that_is_decided_on,

@@ -1,0 +1,711 @@
+//! The audit log: every method that changes something writes one entry in the transaction of the change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+
+use anyhow::{Context, Result, ensure};
+use prost_reflect::DescriptorPool;
+use rcgen::{CertificateParams, KeyPair, SanType};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
+use tradepost_controller::app::{self, Opener};
+use tradepost_controller::grpc::methods;
+use tradepost_domain::audit::{Chain, RESTORED};
+use tradepost_domain::standing::RETURN_URI;
+use tradepost_proto::v1;
+use tradepost_runtime::tls;
+use tradepost_testkit::{TestDatabase, photos, wait};
+use v1::account_service_client::AccountServiceClient;
+use v1::agent_service_client::AgentServiceClient;
+use v1::auth_service_client::AuthServiceClient;
+use v1::enrolment_service_client::EnrolmentServiceClient;
+use v1::job_service_client::JobServiceClient;
+use v1::listing_service_client::ListingServiceClient;
+use v1::posting_service_client::PostingServiceClient;
+use v1::second_factor_service_client::SecondFactorServiceClient;
+use v1::session_service_client::SessionServiceClient;
+use v1::settle_publication_request::Outcome;
+use v1::token_service_client::TokenServiceClient;
+use v1::user_service_client::UserServiceClient;
+use v1::workspace_service_client::WorkspaceServiceClient;
+
+use crate::agent::{Agent, Stream, failed, run};
+use crate::person::{PASSWORD, Person, code, fresh_address, from, login};
+use crate::system::{DEADLINE, System, User, content, reason};
+
+/// The lock that whoever seals holds: with it, entries stay where their transactions put them.
+const CHAINS: i64 = 0x61_75_64_69_74;
+
+/// Methods that change nothing, by names that do not say so.
+const CHANGES_NOTHING: &[&str] = &["EnrolmentService/BeginReturn"];
+
+/// Effects that leave no row behind that their transaction wrote.
+const DELETES_ALONE: &[&str] = &["SecondFactorService/RemoveSecondFactor"];
+
+enum Conn {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+/// Looks into the log from beside the controller.
+struct Ledger {
+    conn: Conn,
+    told: BTreeSet<&'static str>,
+}
+
+impl Ledger {
+    async fn open(system: &System) -> Result<Self> {
+        let url = system.database.url();
+        let conn = if url.starts_with("sqlite") {
+            Conn::Sqlite(SqliteConnection::connect(url).await?)
+        } else {
+            let mut conn = PgConnection::connect(url).await?;
+            sqlx::query("SELECT pg_advisory_lock($1)").bind(CHAINS).execute(&mut conn).await?;
+            Conn::Postgres(conn)
+        };
+        Ok(Self { conn, told: BTreeSet::new() })
+    }
+
+    async fn execute(&mut self, sql: &str) -> Result<()> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match &mut self.conn {
+            Conn::Sqlite(conn) => drop(sqlx::raw_sql(sql).execute(conn).await?),
+            Conn::Postgres(conn) => drop(sqlx::raw_sql(sql).execute(conn).await?),
+        }
+        Ok(())
+    }
+
+    /// The methods of all entries, how often each was told.
+    async fn methods(&mut self) -> Result<BTreeMap<String, usize>> {
+        const ALL: &str = "SELECT method FROM audit_waiting UNION ALL SELECT method FROM audit_links";
+        let methods: Vec<String> = match &mut self.conn {
+            Conn::Sqlite(conn) => sqlx::query_scalar(ALL).fetch_all(conn).await?,
+            Conn::Postgres(conn) => sqlx::query_scalar(ALL).fetch_all(conn).await?,
+        };
+        let mut counted = BTreeMap::new();
+        for method in methods {
+            *counted.entry(method).or_default() += 1;
+        }
+        Ok(counted)
+    }
+
+    /// What a call told: the methods of the new entries.
+    async fn during<T, E>(&mut self, call: impl Future<Output = Result<T, E>>) -> Result<(T, Vec<String>)>
+    where
+        anyhow::Error: From<E>,
+    {
+        let before = self.methods().await?;
+        let done = call.await?;
+        let mut new = Vec::new();
+        for (method, count) in self.methods().await? {
+            let more = count - before.get(&method).copied().unwrap_or_default();
+            new.extend(std::iter::repeat_n(method, more));
+        }
+        Ok((done, new))
+    }
+
+    /// The call writes exactly one entry, of its own method, in the transaction of its effect.
+    async fn tells<T, E>(
+        &mut self,
+        method: &'static str,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T>
+    where
+        anyhow::Error: From<E>,
+    {
+        let (done, new) = self.during(call).await.with_context(|| method.to_owned())?;
+        ensure!(new == [format!("tradepost.v1.{method}")], "{method} told {new:?}");
+        self.is_one_with_its_effect(method).await?;
+        self.told.insert(method);
+        Ok(done)
+    }
+
+    /// The call changes nothing, and tells nothing.
+    async fn tells_nothing<T, E>(&mut self, call: impl Future<Output = Result<T, E>>) -> Result<T>
+    where
+        anyhow::Error: From<E>,
+    {
+        let (done, new) = self.during(call).await?;
+        ensure!(new.is_empty(), "told {new:?}");
+        Ok(done)
+    }
+
+    /// PostgreSQL says which transaction wrote a row: the entry's wrote something else, too.
+    async fn is_one_with_its_effect(&mut self, method: &str) -> Result<()> {
+        let Conn::Postgres(conn) = &mut self.conn else { return Ok(()) };
+        if DELETES_ALONE.contains(&method) {
+            return Ok(());
+        }
+        let writer: String = sqlx::query_scalar(
+            "SELECT CAST(xmin AS text) FROM audit_waiting WHERE method = $1 ORDER BY id DESC LIMIT 1",
+        )
+        .bind(format!("tradepost.v1.{method}"))
+        .fetch_one(&mut *conn)
+        .await?;
+        let tables: Vec<String> = sqlx::query_scalar(
+            "SELECT CAST(table_name AS text) FROM information_schema.tables
+             WHERE table_schema = 'public' AND table_name NOT LIKE 'audit%'",
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        for table in tables {
+            let sql = format!("SELECT count(*) FROM {table} WHERE CAST(xmin AS text) = '{writer}'");
+            let rows: i64 = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut *conn).await?.get(0);
+            if rows > 0 {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("{method}: the entry's transaction wrote nothing else")
+    }
+}
+
+/// Every method of the API that has to be told, without the package.
+fn audited() -> BTreeSet<String> {
+    let pool = DescriptorPool::decode(tradepost_proto::DESCRIPTORS).expect("descriptors");
+    let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+    methods
+        .map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name()))
+        .filter(|path| methods::rule(path).is_some_and(|(_, rule)| rule.audited))
+        .map(|path| path.trim_start_matches("/tradepost.v1.").to_owned())
+        .collect()
+}
+
+/// A call of a user with a client of that service.
+macro_rules! ask {
+    ($user:expr, $client:ident.$method:ident($message:expr)) => {{
+        let (mut client, request) = ($client::new($user.channel.clone()), $user.request($message));
+        async move { client.$method(request).await }
+    }};
+}
+
+#[tokio::test]
+async fn every_method_that_changes_something_is_told_once_with_its_effect_on_postgresql() -> Result<()> {
+    every_method_is_told(TestDatabase::empty_postgres().await?).await
+}
+
+#[tokio::test]
+async fn every_method_that_changes_something_is_told_once_on_sqlite() -> Result<()> {
+    every_method_is_told(TestDatabase::sqlite()?).await
+}
+
+async fn every_method_is_told(database: TestDatabase) -> Result<()> {
+    let system = System::start_on(database).await?;
+    let mut ledger = Ledger::open(&system).await?;
+    let operator = system.user().await?;
+    people(&system, &mut ledger, &operator).await?;
+    workspaces(&system, &mut ledger).await?;
+    let (agent, account) = agents(&system, &mut ledger, &operator).await?;
+    let listings = catalogue(&mut ledger, &operator).await?;
+    postings(&system, &mut ledger, &operator, (&agent, &account), &listings).await?;
+    ledger
+        .tells(
+            "AgentService/RevokeAgent",
+            ask!(operator, AgentServiceClient.revoke_agent(v1::RevokeAgentRequest { id: agent.id.clone() })),
+        )
+        .await?;
+    ledger
+        .tells_nothing(ask!(
+            operator,
+            AgentServiceClient.revoke_agent(v1::RevokeAgentRequest { id: agent.id.clone() })
+        ))
+        .await?;
+    let mut missing = audited();
+    missing.retain(|method| {
+        !ledger.told.contains(method.as_str()) && !CHANGES_NOTHING.contains(&method.as_str())
+    });
+    assert!(
+        missing.is_empty(),
+        "methods that change something and are not called here, so that nobody knows whether they are told: {missing:?}"
+    );
+    assert!(ledger.told.len() > 50, "{:?}", ledger.told);
+    Ok(())
+}
+
+async fn people(system: &System, ledger: &mut Ledger, operator: &User) -> Result<()> {
+    let (address, email) = (fresh_address(), "eve@example.com");
+    let mut auth = AuthServiceClient::new(operator.channel.clone());
+    let message = v1::RegisterRequest { email: email.into(), password: PASSWORD.into() };
+    ledger.tells("AuthService/Register", auth.register(from(&address, message))).await?;
+    let id = system.find_user(email).await?.id;
+    let message = v1::ApproveUserRequest { id: id.clone(), workspace_name: "Eve's".into() };
+    ledger.tells("UserService/ApproveUser", ask!(operator, UserServiceClient.approve_user(message))).await?;
+    let channel = system.channel(&system.api, None).await?;
+    let login = login(&channel, &address, email, PASSWORD, "");
+    let tokens = ledger.tells("AuthService/Login", login).await?;
+    let mut eve = Person { channel, address, tokens };
+    let refresh = eve.tokens.refresh_token.clone();
+    eve.tokens = ledger.tells("AuthService/RefreshSession", eve.refresh(&refresh)).await?;
+    let message = v1::StepUpRequest { code: String::new(), password: PASSWORD.into() };
+    ledger.tells("AuthService/StepUp", ask!(eve, AuthServiceClient.step_up(message))).await?;
+    second_factor(system, ledger, &eve).await?;
+
+    let message = v1::CreateTokenRequest { name: "ci".into(), scopes: vec!["*".into()], ttl: None };
+    let made =
+        ledger.tells("TokenService/CreateToken", ask!(eve, TokenServiceClient.create_token(message))).await?;
+    let token = made.into_inner().token.context("a token")?.id;
+    let message = v1::RevokeTokenRequest { id: token };
+    ledger
+        .tells("TokenService/RevokeToken", ask!(eve, TokenServiceClient.revoke_token(message.clone())))
+        .await?;
+    ledger.tells_nothing(ask!(eve, TokenServiceClient.revoke_token(message))).await?;
+    let other = system.sign_in(email, &fresh_address()).await?;
+    let message = v1::RevokeSessionRequest { id: other.tokens.session_id.clone() };
+    ledger
+        .tells("SessionService/RevokeSession", ask!(eve, SessionServiceClient.revoke_session(message)))
+        .await?;
+    let message = v1::CreateWorkspaceRequest { request_id: "w".into(), name: "second".into() };
+    ask!(eve, WorkspaceServiceClient.create_workspace(message)).await?;
+    let message = v1::SwitchWorkspaceRequest { workspace: "second".into() };
+    ledger
+        .tells("SessionService/SwitchWorkspace", ask!(eve, SessionServiceClient.switch_workspace(message)))
+        .await?;
+    let new = "another horse battery staple";
+    let message = v1::ChangePasswordRequest { password: PASSWORD.into(), new_password: new.into() };
+    ledger.tells("AuthService/ChangePassword", ask!(eve, AuthServiceClient.change_password(message))).await?;
+    ledger.tells("AuthService/Logout", ask!(eve, AuthServiceClient.logout(v1::LogoutRequest {}))).await?;
+
+    let message = v1::CreatePasswordResetRequest { id: id.clone(), ttl: None };
+    let reset = ask!(operator, UserServiceClient.create_password_reset(message));
+    let reset = ledger.tells("UserService/CreatePasswordReset", reset).await?.into_inner().secret;
+    let message = v1::ResetPasswordRequest { reset, new_password: PASSWORD.into() };
+    ledger.tells("AuthService/ResetPassword", auth.reset_password(from(&eve.address, message))).await?;
+    let again = system.sign_in(email, &fresh_address()).await?;
+    again.set_up_factor(system).await?;
+    let message = v1::ResetSecondFactorRequest { id: id.clone() };
+    let reset = ask!(operator, UserServiceClient.reset_second_factor(message));
+    ledger.tells("UserService/ResetSecondFactor", reset).await?;
+    let message = v1::SetOperatorRequest { id: id.clone(), operator: true };
+    ledger.tells("UserService/SetOperator", ask!(operator, UserServiceClient.set_operator(message))).await?;
+    let message = v1::SuspendUserRequest { id: id.clone() };
+    ledger
+        .tells("UserService/SuspendUser", ask!(operator, UserServiceClient.suspend_user(message.clone())))
+        .await?;
+    ledger.tells_nothing(ask!(operator, UserServiceClient.suspend_user(message))).await?;
+    let message = v1::ReinstateUserRequest { id };
+    ledger
+        .tells("UserService/ReinstateUser", ask!(operator, UserServiceClient.reinstate_user(message)))
+        .await?;
+    Ok(())
+}
+
+async fn second_factor(system: &System, ledger: &mut Ledger, eve: &Person) -> Result<()> {
+    let begin = ask!(eve, SecondFactorServiceClient.begin_second_factor(v1::BeginSecondFactorRequest {}));
+    let begun = ledger.tells("SecondFactorService/BeginSecondFactor", begin).await?.into_inner();
+    let secret = totp_rs::Secret::try_from_base32(&begun.secret)?;
+    let totp = totp_rs::Builder::new().with_secret(secret).build()?;
+    let message = v1::ConfirmSecondFactorRequest { code: code(&totp, system) };
+    let confirm = ask!(eve, SecondFactorServiceClient.confirm_second_factor(message));
+    ledger.tells("SecondFactorService/ConfirmSecondFactor", confirm).await?;
+    let replace =
+        ask!(eve, SecondFactorServiceClient.replace_recovery_codes(v1::ReplaceRecoveryCodesRequest {}));
+    ledger.tells("SecondFactorService/ReplaceRecoveryCodes", replace).await?;
+    let remove = ask!(eve, SecondFactorServiceClient.remove_second_factor(v1::RemoveSecondFactorRequest {}));
+    ledger.tells("SecondFactorService/RemoveSecondFactor", remove).await?;
+    Ok(())
+}
+
+async fn workspaces(system: &System, ledger: &mut Ledger) -> Result<()> {
+    let owner = system.person("owner").await?;
+    let guest = system.person("guest").await?;
+    let message = v1::CreateWorkspaceRequest { request_id: "shop".into(), name: "shop".into() };
+    let create = ask!(owner, WorkspaceServiceClient.create_workspace(message.clone()));
+    ledger.tells("WorkspaceService/CreateWorkspace", create).await?;
+    ledger.tells_nothing(ask!(owner, WorkspaceServiceClient.create_workspace(message))).await?;
+    let message =
+        v1::CreateInvitationRequest { email: String::new(), role: v1::Role::Viewer.into(), ttl: None };
+    let invite = ask!(owner, WorkspaceServiceClient.create_invitation(message));
+    let made = ledger.tells("WorkspaceService/CreateInvitation", invite).await?.into_inner();
+    let message = v1::RevokeInvitationRequest { id: made.invitation.context("an invitation")?.id };
+    let revoke = ask!(owner, WorkspaceServiceClient.revoke_invitation(message.clone()));
+    ledger.tells("WorkspaceService/RevokeInvitation", revoke).await?;
+    ledger.tells_nothing(ask!(owner, WorkspaceServiceClient.revoke_invitation(message))).await?;
+
+    let invitation = owner.invite("fay@example.com", v1::Role::Viewer).await?;
+    let message = v1::AcceptInvitationRequest {
+        invitation,
+        email: "fay@example.com".into(),
+        password: PASSWORD.into(),
+    };
+    let mut auth = owner.auth();
+    let accept = auth.accept_invitation(from(&fresh_address(), message));
+    ledger.tells("AuthService/AcceptInvitation", accept).await?;
+    let fay = system.find_user("fay@example.com").await?.id;
+    let invitation = owner.invite("", v1::Role::Editor).await?;
+    ledger.tells("WorkspaceService/JoinWorkspace", guest.join(&invitation)).await?;
+    let message = v1::SetMemberRoleRequest { user_id: fay.clone(), role: v1::Role::Editor.into() };
+    let set = ask!(owner, WorkspaceServiceClient.set_member_role(message));
+    ledger.tells("WorkspaceService/SetMemberRole", set).await?;
+    let message = v1::RemoveMemberRequest { user_id: fay };
+    ledger
+        .tells("WorkspaceService/RemoveMember", ask!(owner, WorkspaceServiceClient.remove_member(message)))
+        .await?;
+    let message = v1::TransferOwnershipRequest { user_id: guest.who().await?.user_id };
+    let transfer = ask!(owner, WorkspaceServiceClient.transfer_ownership(message));
+    ledger.tells("WorkspaceService/TransferOwnership", transfer).await?;
+    let leave = ask!(owner, WorkspaceServiceClient.leave_workspace(v1::LeaveWorkspaceRequest {}));
+    ledger.tells("WorkspaceService/LeaveWorkspace", leave).await?;
+    Ok(())
+}
+
+async fn agents(system: &System, ledger: &mut Ledger, user: &User) -> Result<(Agent, String)> {
+    let text = ledger.tells("AgentService/CreateEnrolmentToken", user.invite()).await?;
+    let agent =
+        ledger.tells("EnrolmentService/Enrol", Agent::redeem(system, &text, KeyPair::generate()?)).await?;
+    let other = Agent::enrol(system, user).await?;
+    let mut enrolment = EnrolmentServiceClient::new(system.channel(&system.api, None).await?);
+    let begin = v1::BeginReturnRequest { agent_id: agent.id.clone() };
+    let challenge = ledger.tells_nothing(enrolment.begin_return(begin)).await?.into_inner().challenge;
+    let root = tls::pem::certificates(system.root_pem.as_bytes(), "root")?;
+    let pin = hex::encode(tls::fingerprint(&root[0]));
+    let mut params = CertificateParams::default();
+    params.subject_alt_names =
+        vec![SanType::URI(format!("{RETURN_URI}{challenge}:{pin}").as_str().try_into()?)];
+    let csr_pem = params.serialize_request(&agent.key)?.pem()?;
+    let finish = v1::FinishReturnRequest { agent_id: agent.id.clone(), csr_pem };
+    ledger.tells("EnrolmentService/FinishReturn", enrolment.finish_return(finish)).await?;
+    let at = if matches!(ledger.conn, Conn::Sqlite(_)) { "1" } else { "now()" };
+    ledger.execute(&format!("UPDATE agents SET locked_at = {at}, lock_reason = 'away'")).await?;
+    for id in [&agent.id, &other.id] {
+        let approve =
+            ask!(user, AgentServiceClient.approve_agent(v1::ApproveAgentRequest { id: id.clone() }));
+        ledger.tells("AgentService/ApproveAgent", approve).await?;
+    }
+
+    let account = ledger.tells("AccountService/CreateAccount", user.account("shop", &agent.id)).await?.id;
+    ledger.tells_nothing(user.account("shop", &agent.id)).await?;
+    ledger.tells("AccountService/UpdateAccount", user.auto_republish(&account, false)).await?;
+    ledger.tells("AccountService/BindAccount", user.bind(&account, &other.id)).await?;
+    user.bind(&account, &agent.id).await?;
+    credentials(system, ledger, user, &agent, &account).await?;
+    let set = v1::PacingPolicy { per_day: Some(50), ..v1::PacingPolicy::default() };
+    let message = v1::UpdatePacingRequest { account_id: account.clone(), set: Some(set), reset: false };
+    ledger
+        .tells("AccountService/UpdatePacing", ask!(user, AccountServiceClient.update_pacing(message)))
+        .await?;
+    let message = v1::PauseAccountRequest { id: account.clone() };
+    ledger
+        .tells("AccountService/PauseAccount", ask!(user, AccountServiceClient.pause_account(message.clone())))
+        .await?;
+    ledger.tells_nothing(ask!(user, AccountServiceClient.pause_account(message))).await?;
+    let message = v1::ResumeAccountRequest { id: account.clone(), end_cool_down: false };
+    ledger
+        .tells("AccountService/ResumeAccount", ask!(user, AccountServiceClient.resume_account(message)))
+        .await?;
+    Ok((agent, account))
+}
+
+/// A key for credentials, and a credential.
+async fn credentials(
+    system: &System,
+    ledger: &mut Ledger,
+    user: &User,
+    agent: &Agent,
+    account: &str,
+) -> Result<()> {
+    use crate::credentials::{set, tell};
+    let stream = agent.attach(system, &[]).await?;
+    ledger
+        .tells("AgentCredentialService/TellCredentialKey", tell(&stream.channel, agent, &agent.key))
+        .await?;
+    ledger.tells("AccountService/SetCredential", set(user, account, &agent.id, 1)).await?;
+    let message = v1::RemoveCredentialRequest { account_id: account.to_owned() };
+    ledger
+        .tells(
+            "AccountService/RemoveCredential",
+            ask!(user, AccountServiceClient.remove_credential(message.clone())),
+        )
+        .await?;
+    ledger.tells_nothing(ask!(user, AccountServiceClient.remove_credential(message))).await?;
+    Ok(())
+}
+
+/// Makes listings; returns their ids.
+async fn catalogue(ledger: &mut Ledger, user: &User) -> Result<Vec<String>> {
+    let photo = ledger.tells("PhotoService/UploadPhoto", user.photo(photos::jpeg(1))).await?;
+    ledger.tells_nothing(user.photo(photos::jpeg(1))).await?;
+    let content = |title: &str| v1::ListingContent {
+        title: title.into(),
+        photo_ids: vec![photo.id.clone()],
+        ..content()
+    };
+    let mut listings = Vec::new();
+    for title in ["Drill", "Saw", "Plane", "Vice"] {
+        let message =
+            v1::CreateListingRequest { request_id: format!("l-{title}"), content: Some(content(title)) };
+        let create = ask!(user, ListingServiceClient.create_listing(message.clone()));
+        let made = ledger.tells("ListingService/CreateListing", create).await?.into_inner().listing;
+        ledger.tells_nothing(ask!(user, ListingServiceClient.create_listing(message))).await?;
+        listings.push(made.context("a listing")?);
+    }
+    let last = listings.pop().context("four")?;
+    let message = v1::UpdateListingRequest {
+        id: last.id.clone(),
+        content: Some(content("Bench vice")),
+        etag: last.etag,
+    };
+    ledger
+        .tells("ListingService/UpdateListing", ask!(user, ListingServiceClient.update_listing(message)))
+        .await?;
+    let message = v1::DeleteListingRequest { id: last.id };
+    ledger
+        .tells("ListingService/DeleteListing", ask!(user, ListingServiceClient.delete_listing(message)))
+        .await?;
+    Ok(listings.into_iter().map(|listing| listing.id).collect())
+}
+
+/// Takes the next dispatch, and fails it for good.
+async fn fails(user: &User, stream: &mut Stream) -> Result<()> {
+    let dispatch = stream.dispatch().await?;
+    let run = run(&dispatch);
+    stream.acknowledge(&run).await?;
+    stream.end(&run, failed("listing_rejected")).await?;
+    user.job_reaches(&run.job_id, v1::JobState::Failed).await?;
+    match stream.next().await? {
+        v1::open_response::Frame::RunEndedStored(_) => Ok(()),
+        other => anyhow::bail!("expected RunEndedStored, got {other:?}"),
+    }
+}
+
+async fn postings(
+    system: &System,
+    ledger: &mut Ledger,
+    user: &User,
+    (agent, account): (&Agent, &str),
+    listings: &[String],
+) -> Result<()> {
+    let first = ledger.tells("PostingService/CreatePosting", user.post("p0", &listings[0], account)).await?;
+    ledger.tells_nothing(user.post("p0", &listings[0], account)).await?;
+    let message = v1::PrioritizePostingRequest { id: first.id.clone(), priority: 7 };
+    ledger
+        .tells(
+            "PostingService/PrioritizePosting",
+            ask!(user, PostingServiceClient.prioritize_posting(message)),
+        )
+        .await?;
+    let message = v1::CancelPostingRequest { id: first.id.clone() };
+    ledger
+        .tells(
+            "PostingService/CancelPosting",
+            ask!(user, PostingServiceClient.cancel_posting(message.clone())),
+        )
+        .await?;
+    ledger.tells_nothing(ask!(user, PostingServiceClient.cancel_posting(message))).await?;
+    let one = |name: &str, listing: &str| v1::CreatePostingRequest {
+        request_id: name.into(),
+        listing_id: listing.into(),
+        account_id: account.into(),
+        ..v1::CreatePostingRequest::default()
+    };
+    let requests = vec![one("p1", &listings[1]), one("p2", &listings[2])];
+    let batch = v1::BatchCreatePostingsRequest { requests };
+    let made = ask!(user, PostingServiceClient.batch_create_postings(batch.clone()));
+    let made = ledger.tells("PostingService/BatchCreatePostings", made).await?.into_inner().postings;
+    ledger.tells_nothing(ask!(user, PostingServiceClient.batch_create_postings(batch))).await?;
+
+    let mut stream = agent.attach(system, &[]).await?;
+    fails(user, &mut stream).await?;
+    fails(user, &mut stream).await?;
+    let message = v1::RetryJobRequest { id: made[0].job_id.clone() };
+    ledger.tells("JobService/RetryJob", ask!(user, JobServiceClient.retry_job(message))).await?;
+    fails(user, &mut stream).await?;
+    let message = v1::DiscardJobRequest { id: made[0].job_id.clone() };
+    ledger.tells("JobService/DiscardJob", ask!(user, JobServiceClient.discard_job(message.clone()))).await?;
+    ledger.tells_nothing(ask!(user, JobServiceClient.discard_job(message))).await?;
+    let message = v1::TreatDeadLettersRequest {
+        remedy: v1::DeadLetterRemedy::Retry.into(),
+        ..v1::TreatDeadLettersRequest::default()
+    };
+    ledger
+        .tells("JobService/TreatDeadLetters", ask!(user, JobServiceClient.treat_dead_letters(message)))
+        .await?;
+    fails(user, &mut stream).await?;
+    let message = v1::RetryPostingRequest { id: made[1].id.clone() };
+    ledger
+        .tells("PostingService/RetryPosting", ask!(user, PostingServiceClient.retry_posting(message)))
+        .await?;
+
+    let dispatch = stream.dispatch().await?;
+    stream.acknowledge(&run(&dispatch)).await?;
+    user.job_reaches(&run(&dispatch).job_id, v1::JobState::Running).await?;
+    ledger.tells_nothing(stream.prepared(&dispatch)).await?;
+    let permit =
+        ledger.tells("PublishPermitService/AcquirePublishPermit", stream.permit(&dispatch, "r1")).await?;
+    ledger.tells_nothing(stream.permit(&dispatch, "r1")).await?;
+    let uncertain = || Outcome::Uncertain(v1::Uncertain { reason: "the page went away".into() });
+    ledger
+        .tells("PublishPermitService/SettlePublication", stream.settle(&dispatch, &permit, uncertain()))
+        .await?;
+    ledger.tells_nothing(stream.settle(&dispatch, &permit, uncertain())).await?;
+    drop(stream);
+    let message = v1::RequestLookRequest { id: made[1].id.clone() };
+    ledger
+        .tells("PostingService/RequestLook", ask!(user, PostingServiceClient.request_look(message)))
+        .await?;
+    let finding = v1::resolve_posting_request::Finding::NotPublished(v1::NotPublished {});
+    let message = v1::ResolvePostingRequest { id: made[1].id.clone(), finding: Some(finding) };
+    ledger
+        .tells("PostingService/ResolvePosting", ask!(user, PostingServiceClient.resolve_posting(message)))
+        .await?;
+    let message = v1::LoginAccountRequest { request_id: "in".into(), id: account.into() };
+    ledger
+        .tells("AccountService/LoginAccount", ask!(user, AccountServiceClient.login_account(message.clone())))
+        .await?;
+    ledger.tells_nothing(ask!(user, AccountServiceClient.login_account(message))).await?;
+    Ok(())
+}
+
+/// Entries of one chain, as the controller's own code reads them beside the running one.
+async fn log_of(system: &System) -> Result<tradepost_controller::service::AuditLog> {
+    Ok(app::open_audit_log(&system.config(), &system.surroundings(), Opener::Command).await?)
+}
+
+/// Waits until nothing waits for its place any more.
+async fn settled(log: &tradepost_controller::service::AuditLog) -> Result<()> {
+    wait::until("all entries to have their places", DEADLINE, || async {
+        let waiting = log.waiting(None).await.map_err(|error| error.to_string())?;
+        if waiting.count == 0 { Ok(()) } else { Err(format!("{waiting:?}")) }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_but_not_without_end() -> Result<()> {
+    let system = System::start().await?;
+    let owner = system.person("owner").await?;
+    let invitation = owner.invite("viewer@example.com", v1::Role::Viewer).await?;
+    let email = String::from("viewer@example.com");
+    let message = v1::AcceptInvitationRequest { invitation, email: email.clone(), password: PASSWORD.into() };
+    owner.auth().accept_invitation(from(&fresh_address(), message)).await?;
+    let viewer = system.sign_in(&email, &fresh_address()).await?;
+    for _ in 0..40 {
+        let message = v1::DeleteListingRequest { id: uuid::Uuid::from_u128(1).to_string() };
+        let refused = ask!(viewer, ListingServiceClient.delete_listing(message)).await.expect_err("a viewer");
+        assert_eq!(reason(&refused), "ROLE_INSUFFICIENT");
+        assert!(refused.metadata().get("tradepost-call").is_some(), "{refused:?}");
+    }
+    let wrong = login(&viewer.channel, &fresh_address(), &email, "not the password", "").await;
+    assert_eq!(reason(&wrong.expect_err("wrong")), "SIGN_IN_FAILED");
+    let log = log_of(&system).await?;
+    settled(&log).await?;
+    let workspace = owner.who().await?.workspace_id.parse()?;
+    let links = log.links(Chain(Some(workspace)), 0).await?;
+    let refused: Vec<_> = links.iter().filter(|link| link.entry.outcome == "refused").collect();
+    assert_eq!(refused.len(), 30, "an hour's worth");
+    let first = &refused[0].entry;
+    assert_eq!((first.reason.as_str(), first.actor.as_str()), ("ROLE_INSUFFICIENT", "user"));
+    assert_eq!(first.peer, viewer.address);
+    let links = log.links(Chain::SYSTEM, 0).await?;
+    let failed: Vec<_> = links.iter().filter(|link| link.entry.reason == "SIGN_IN_FAILED").collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!((failed[0].entry.actor.as_str(), failed[0].entry.target.as_str()), ("anyone", ""));
+    log.close().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_call_is_known_by_its_clients_id_and_owners_see_their_own_log_alone() -> Result<()> {
+    let system = System::start().await?;
+    let (ours, theirs) = (system.person("ours").await?, system.person("theirs").await?);
+    let call = uuid::Uuid::from_u128(0x1234_5678);
+    let message = v1::CreateInvitationRequest { role: v1::Role::Viewer.into(), ..Default::default() };
+    let mut request = ours.request(message);
+    request.metadata_mut().insert("tradepost-call", call.to_string().parse()?);
+    let answer = ours.workspaces().create_invitation(request).await?;
+    assert_eq!(answer.metadata().get("tradepost-call").context("it")?.to_str()?, call.to_string());
+    let log = log_of(&system).await?;
+    settled(&log).await?;
+    use v1::audit_service_client::AuditServiceClient;
+    let list = |who: &Person, method: &str| {
+        let filter = Some(v1::AuditFilter { method: method.into(), ..Default::default() });
+        ask!(
+            who,
+            AuditServiceClient
+                .list_audit_entries(v1::ListAuditEntriesRequest { filter, ..Default::default() })
+        )
+    };
+    let entries = list(&ours, "CreateInvitation").await?.into_inner().entries;
+    assert_eq!(entries.len(), 1);
+    assert_eq!((entries[0].call_id.clone(), entries[0].seq > 0), (call.to_string(), true));
+    assert_eq!(entries[0].details["role"], "viewer");
+    assert!(list(&theirs, "CreateInvitation").await?.into_inner().entries.is_empty());
+    let mut stream = ask!(ours, AuditServiceClient.stream_audit_entries(v1::StreamAuditEntriesRequest {}))
+        .await?
+        .into_inner();
+    let workspace = ours.who().await?.workspace_id;
+    let mut ended = None;
+    while let Some(part) = stream.message().await? {
+        assert!(part.entries.iter().all(|entry| entry.workspace_id == workspace));
+        ended = part.end.or(ended);
+    }
+    assert!(ended.context("an end")?.checkpoint.contains(&workspace));
+    let refused = ask!(
+        ours,
+        AuditServiceClient.list_system_audit_entries(v1::ListSystemAuditEntriesRequest::default())
+    )
+    .await;
+    assert_eq!(reason(&refused.expect_err("no operator")), "ROLE_INSUFFICIENT");
+    log.close().await;
+    Ok(())
+}
+
+/// A controller that ends between effect and sealing loses nothing: the entry waits, and the next one seals it.
+#[tokio::test]
+async fn chains_go_on_over_restarts_and_two_controllers_seal_one_log() -> Result<()> {
+    let mut system = System::start_on(TestDatabase::empty_postgres().await?).await?;
+    let owner = system.person("owner").await?;
+    let (_, end) = system.sibling().await?;
+    for n in 0..20 {
+        owner.invite(&format!("guest-{n}@example.com"), v1::Role::Viewer).await?;
+    }
+    drop(end);
+    system.stop().await?;
+    system.resume().await?;
+    let log = log_of(&system).await?;
+    settled(&log).await?;
+    let workspace = Chain(Some(owner_workspace(&system, &owner).await?));
+    for chain in [workspace, Chain::SYSTEM] {
+        let verdict = log.verify(chain, Vec::new()).await?;
+        assert!(verdict.is_whole(), "{verdict:?}");
+        assert!(verdict.read >= if chain == workspace { 20 } else { 2 }, "{verdict:?}");
+    }
+    log.close().await;
+    Ok(())
+}
+
+async fn owner_workspace(system: &System, owner: &Person) -> Result<tradepost_domain::id::WorkspaceId> {
+    let channel = system.channel(&system.api, None).await?;
+    let moved = Person { channel, address: owner.address.clone(), tokens: owner.tokens.clone() };
+    Ok(moved.who().await?.workspace_id.parse()?)
+}
+
+#[tokio::test]
+async fn a_restored_backup_is_told_in_every_chain_and_explains_what_checkpoints_know_besides() -> Result<()> {
+    let mut system = System::start().await?;
+    let owner = system.person("owner").await?;
+    let backup = system.back_up().await?;
+    let moved = system.sign_in("owner@example.com", &fresh_address()).await?;
+    for n in 0..5 {
+        moved.invite(&format!("guest-{n}@example.com"), v1::Role::Viewer).await?;
+    }
+    // What the memory beside the identity knows a database by are events.
+    Agent::enrol(&system, &system.user().await?).await?;
+    // Ending takes a checkpoint; the memory beside the identity recognises the older copy.
+    system.put_back(backup, crate::system::Memory::Kept).await?;
+    let report =
+        tradepost_controller::verify::verify(&system.config(), &system.surroundings(), &[], None).await?;
+    assert!(report.checkpoints > 0);
+    let workspace = Chain(Some(owner_workspace(&system, &owner).await?));
+    for chain in [workspace, Chain::SYSTEM] {
+        let log = log_of(&system).await?;
+        settled(&log).await?;
+        let links = log.links(chain, 0).await?;
+        assert!(links.iter().any(|link| link.entry.method == RESTORED), "{chain}: {links:?}");
+        log.close().await;
+    }
+    let report =
+        tradepost_controller::verify::verify(&system.config(), &system.surroundings(), &[], None).await?;
+    let verdict = report.verdicts.iter().find(|verdict| verdict.chain == workspace).context("its verdict")?;
+    assert!(verdict.is_whole(), "{verdict:?}");
+    assert_eq!(verdict.restores.len(), 1);
+    assert!(verdict.restores[0].had.is_some_and(|had| had > verdict.restores[0].kept), "{verdict:?}");
+    Ok(())
+}
