@@ -124,9 +124,10 @@ fn scope_of(path: &str) -> String {
     format!("{noun}:{verb}")
 }
 
-/// What agents do that licenses or settles a click. The rest of what they report (steps, evidence, prepared forms) is told
+/// What agents do that licenses or settles a click, or decides whom sellers seal passwords to. The rest of what they report (steps, evidence, prepared forms) is told
 /// by the workspace's feed, and changes nobody's rights.
 const AUDITED_OF_AGENTS: &[&str] = &[
+    "/tradepost.v1.AgentCredentialService/TellCredentialKey",
     "/tradepost.v1.PublishPermitService/AcquirePublishPermit",
     "/tradepost.v1.PublishPermitService/SettlePublication",
 ];
@@ -244,10 +245,15 @@ mod tests {
         for path in walk(DESCRIPTORS).iter().map(path_of) {
             let (_, rule) = rule(&path).expect("every method has one");
             let method = path.rsplit('/').next().unwrap_or_default();
-            let of_agents =
-                ["AgentIdentityService", "AgentSessionService", "PublishPermitService", "EvidenceService/"]
-                    .iter()
-                    .any(|service| path.contains(service));
+            let of_agents = [
+                "AgentIdentityService",
+                "AgentCredentialService",
+                "AgentSessionService",
+                "PublishPermitService",
+                "EvidenceService/",
+            ]
+            .iter()
+            .any(|service| path.contains(service));
             assert_eq!(of_agents, rule.access == Agent, "{path}");
             // Their own tokens and their own membership are theirs to change.
             let own = ["CreateToken", "LeaveWorkspace"].contains(&method);

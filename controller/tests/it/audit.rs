@@ -384,6 +384,7 @@ async fn agents(system: &System, ledger: &mut Ledger, user: &User) -> Result<(Ag
     ledger.tells("AccountService/UpdateAccount", user.auto_republish(&account, false)).await?;
     ledger.tells("AccountService/BindAccount", user.bind(&account, &other.id)).await?;
     user.bind(&account, &agent.id).await?;
+    credentials(system, ledger, user, &agent, &account).await?;
     let set = v1::PacingPolicy { per_day: Some(50), ..v1::PacingPolicy::default() };
     let message = v1::UpdatePacingRequest { account_id: account.clone(), set: Some(set), reset: false };
     ledger
@@ -399,6 +400,31 @@ async fn agents(system: &System, ledger: &mut Ledger, user: &User) -> Result<(Ag
         .tells("AccountService/ResumeAccount", ask!(user, AccountServiceClient.resume_account(message)))
         .await?;
     Ok((agent, account))
+}
+
+/// A key for credentials, and a credential.
+async fn credentials(
+    system: &System,
+    ledger: &mut Ledger,
+    user: &User,
+    agent: &Agent,
+    account: &str,
+) -> Result<()> {
+    use crate::credentials::{set, tell};
+    let stream = agent.attach(system, &[]).await?;
+    ledger
+        .tells("AgentCredentialService/TellCredentialKey", tell(&stream.channel, agent, &agent.key))
+        .await?;
+    ledger.tells("AccountService/SetCredential", set(user, account, &agent.id, 1)).await?;
+    let message = v1::RemoveCredentialRequest { account_id: account.to_owned() };
+    ledger
+        .tells(
+            "AccountService/RemoveCredential",
+            ask!(user, AccountServiceClient.remove_credential(message.clone())),
+        )
+        .await?;
+    ledger.tells_nothing(ask!(user, AccountServiceClient.remove_credential(message))).await?;
+    Ok(())
 }
 
 /// Makes listings; returns their ids.

@@ -212,6 +212,19 @@ fn probes(of: &Things) -> Vec<(&'static str, Vec<u8>)> {
             v1::UpdatePacingRequest { account_id: of.account.clone(), set: None, reset: true }
                 .encode_to_vec(),
         ),
+        ("AccountService/GetCredential", id(&of.account)),
+        (
+            "AccountService/SetCredential",
+            v1::SetCredentialRequest {
+                account_id: of.account.clone(),
+                agent_id: of.agent.clone(),
+                key_id: "0123456789abcdef".into(),
+                generation: 1,
+                sealed: vec![1; 100],
+            }
+            .encode_to_vec(),
+        ),
+        ("AccountService/RemoveCredential", id(&of.account)),
         ("AccountService/PauseAccount", id(&of.account)),
         ("AccountService/ResumeAccount", id(&of.account)),
         ("AgentService/GetAgent", id(&of.agent)),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::Town;
 use super::world::{START, at, first};
 use crate::{
-    Conflict, Credential, Error, NewApiToken, NewSecrets, NewSession, NewToken, NewUser, Role, Sealed,
+    Conflict, Credential, Error, NewApiToken, NewSecrets, NewSession, NewToken, NewUser, Role, Scope, Sealed,
 };
 
 /// A session's id and the hashes of its secrets.
@@ -250,6 +250,7 @@ pub async fn a_code_works_once(town: Town) -> Result<()> {
     let ada = town.resident("ada", State::Active).await?;
     let seed = |n| Sealed { key_version: 1, content: vec![n; 40] };
     assert!(!town.store.use_step(ada, 5).await?, "without a factor");
+    town.store.begin_data_key(Scope::System, 1, vec![1; 60], START).await?;
     town.store.begin_factor(ada, seed(1), START).await?;
     town.store.begin_factor(ada, seed(2), at(1)).await?;
     let factor = town.store.find_factor(ada).await?.context("gone")?;
