@@ -17,6 +17,8 @@ pub(crate) struct Database {
     name: String,
     server: Option<String>,
     postmaster: Option<u32>,
+    /// What the server had spent when the database was made.
+    before: f64,
 }
 
 impl Database {
@@ -24,7 +26,7 @@ impl Database {
     pub(crate) async fn fresh(server: &str, name: &str, folder: &Path) -> Result<Self> {
         if server == "sqlite" {
             let url = format!("sqlite:{}", folder.join("tradepost.db").display());
-            return Ok(Self { url, name: name.to_owned(), server: None, postmaster: None });
+            return Ok(Self { url, name: name.to_owned(), server: None, postmaster: None, before: 0.0 });
         }
         let mut conn = connect(server).await?;
         for statement in [
@@ -39,12 +41,13 @@ impl Database {
         let (base, query) = server.split_once('?').unwrap_or((server, ""));
         let (place, _) = base.rsplit_once('/').context("the server's URL names a database")?;
         let url = format!("{place}/{name}?{query}");
-        Ok(Self { url, name: name.to_owned(), server: Some(server.to_owned()), postmaster })
+        let before = postmaster.map_or(0.0, stats::cpu_seconds);
+        Ok(Self { url, name: name.to_owned(), server: Some(server.to_owned()), postmaster, before })
     }
 
-    /// Processor seconds of the server.
+    /// Processor seconds of the server since then.
     pub(crate) fn spent(&self) -> f64 {
-        self.postmaster.map_or(0.0, stats::cpu_seconds)
+        self.postmaster.map_or(0.0, stats::cpu_seconds) - self.before
     }
 
     /// Deletes it.

@@ -22,9 +22,7 @@ use self::args::{Args, Command};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    // One thread: callers and agents share the machine with what is measured, and threads that wake each other cost more than
-    // their work.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ran = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(args.command)));
     match ran {
         Ok(()) => ExitCode::SUCCESS,

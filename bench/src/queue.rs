@@ -95,7 +95,7 @@ pub(crate) async fn measure(database: &str, plan: Plan) -> Result<()> {
 /// Returns the processor seconds that the measured processes spent.
 async fn repetition(database: &str, plan: &Plan, rep: usize, figures: &mut Figures) -> Result<f64> {
     let wanted = |part: &str| plan.only.is_empty() || plan.only.iter().any(|only| only == part);
-    let mut spent = 0.0;
+    let (mut spent, before) = (0.0, stats::this_process());
     if wanted("enqueue") {
         let mut bench = Bench::open(database, &format!("enqueue_{rep}"), 16).await?;
         for callers in [1, 16, 64] {
@@ -124,7 +124,7 @@ async fn repetition(database: &str, plan: &Plan, rep: usize, figures: &mut Figur
         bench.latency(plan.seconds, figures).await?;
         spent += bench.close().await;
     }
-    Ok(spent + stats::cpu_seconds(std::process::id()))
+    Ok(spent + stats::this_process() - before)
 }
 
 impl Bench {
@@ -221,7 +221,7 @@ impl Bench {
         [
             ("controller", stats::cpu_seconds(self.controller.process.pid())),
             ("PostgreSQL", self.database.spent()),
-            ("client and agents", stats::cpu_seconds(std::process::id())),
+            ("client and agents", stats::this_process()),
         ]
     }
 
