@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tradepost_domain::failure::Failure;
-use tradepost_domain::id::BootId;
+use tradepost_domain::id::{BootId, SessionEpoch};
 use tradepost_runtime::clock::SystemClock;
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::{Drained, Tasks, termination_requested};
 
 use crate::browser::Programs;
 use crate::config::Settings;
-use crate::credentials::Credentials;
+use crate::credentials::sealed::SealedCredentials;
+use crate::credentials::{self, Credentials};
 use crate::evidence::Spool;
 use crate::identity::{self, IdentityStore};
 use crate::journal::{self, Journal, Record};
@@ -35,6 +37,8 @@ use crate::wake::{Confirmed, Wake};
 const EVENTS: usize = 1024;
 /// How long Chrome of an earlier process may take to end.
 const LEFTOVERS_WITHIN: Duration = Duration::from_secs(10);
+/// Pause before the key for sealed credentials is told again, after an answer that did not come.
+const TELL_AGAIN: Duration = Duration::from_secs(5);
 /// How long the first stream waits for what the journal still has to report.
 const RECOVER_BEFORE_STREAM: Duration = Duration::from_secs(10);
 
@@ -70,6 +74,9 @@ pub enum Error {
     /// Chrome of an earlier process.
     #[error(transparent)]
     Leftovers(#[from] StillAlive),
+    /// By the key for sealed credentials.
+    #[error(transparent)]
+    Credentials(#[from] credentials::Error),
     /// The controller's address.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -116,6 +123,7 @@ pub async fn run(settings: &Settings, this_program: PathBuf) -> Result<(), Error
     let clocks = SystemClocks::shared();
     let wake = Wake::new(Arc::clone(&clocks));
     let boot = BootId(ids.uuid(clocks.wall()));
+    let sealed = Arc::new(SealedCredentials::open(data, identity.agent, &ids)?);
     let kit = Kit {
         agent: identity.agent,
         data: data.clone(),
@@ -125,8 +133,9 @@ pub async fn run(settings: &Settings, this_program: PathBuf) -> Result<(), Error
         spool: Arc::clone(&spool),
         photos: Photos::open(data).map_err(io)?,
         credentials: Credentials::new(data),
+        sealed: Arc::clone(&sealed),
         chrome,
-        epoch: epochs,
+        epoch: epochs.clone(),
         refusal: refusals.clone(),
         events,
         clocks,
@@ -142,6 +151,8 @@ pub async fn run(settings: &Settings, this_program: PathBuf) -> Result<(), Error
     let state = state::State::new(boot, config.slots);
     tasks.spawn("certificate", keeper.keep(shutdown.clone()));
     tasks.spawn("standing", note_standing(IdentityStore::new(data), refusals));
+    let telling = tell_credential_key(Arc::clone(&link), sealed.public_key(), epochs, shutdown.clone());
+    tasks.spawn("credential-key", telling);
     tasks.spawn("wake", wake.clone().watch(shutdown.clone()));
     let live = Live {
         link,
@@ -173,6 +184,36 @@ async fn note_standing(store: IdentityStore, mut refusals: watch::Receiver<Optio
         let refusal = refusals.borrow_and_update().clone();
         if let Err(error) = store.note_refusal(refusal.as_deref()) {
             tracing::warn!(%error, "what the controller says of this agent is not kept for `status`");
+        }
+    }
+}
+
+/// Tells the key for sealed credentials at the beginning of each stream: the controller's database may be an older copy.
+async fn tell_credential_key(
+    link: Arc<dyn ControllerLink>,
+    public_key: [u8; 32],
+    mut epochs: watch::Receiver<Option<SessionEpoch>>,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let epoch = *epochs.borrow_and_update();
+        let told = match epoch {
+            Some(_) => link.tell_credential_key(public_key).await,
+            None => Ok(()),
+        };
+        // A controller of an earlier version takes none; one that could not answer is asked again.
+        let again = match told {
+            Err(error) if error.is_passing() => TELL_AGAIN,
+            Err(error) => {
+                tracing::warn!(%error, "the controller does not take this agent's key for sealed credentials");
+                Duration::MAX
+            }
+            Ok(()) => Duration::MAX,
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            changed = epochs.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(again) => {}
         }
     }
 }

@@ -30,8 +30,11 @@ pub async fn enrol(settings: &Settings, string: &str, name: Option<String>) -> a
     let _only_one = claim(data)?;
     let identity = enrol::enrol(&IdentityStore::new(data), &string, name.trim()).await?;
     Ok(format!(
-        "Enrolled as {} ({}) with the controller at {}.\nStart it with: tradepost-agent run\n",
-        identity.name, identity.agent, identity.agents_address
+        "Enrolled as {} ({}) with the controller at {}; its key is {}.\nStart it with: tradepost-agent run\n",
+        identity.name,
+        identity.agent,
+        identity.agents_address,
+        IdentityStore::new(data).fingerprint()?
     ))
 }
 
@@ -54,6 +57,7 @@ pub fn status(settings: &Settings) -> anyhow::Result<(String, bool)> {
     }
     let (red, plain) = if lasts { ("", "") } else { (red, plain) };
     writeln!(text, "certificate  {red}{}{plain}", certificate(&identity))?;
+    writeln!(text, "key          {}", IdentityStore::new(data).fingerprint()?)?;
     writeln!(text, "data         {}", data.display())?;
     let running = matches!(claim(data), Err(agent::Error::Running(_)));
     writeln!(text, "process      {}", if running { "running" } else { "not running" })?;

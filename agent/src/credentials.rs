@@ -1,5 +1,7 @@
-//! Sign-in names and passwords that a person has stored on this PC, for sites whose recipe can sign in with them. They never
-//! leave the PC but into the site's own form.
+//! Sign-in names and passwords that a person has stored on this PC, for practice sites. They never leave the PC but into the
+//! site's own form. [`sealed`] has those that a seller has sealed to this agent, for every site.
+
+pub mod sealed;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,6 +24,20 @@ pub struct Credentials {
 struct Stored {
     username: String,
     password: String,
+    /// The site did not take it: it is not tried again until it is stored anew.
+    #[serde(default)]
+    refused: bool,
+}
+
+/// What is stored for an account.
+#[derive(Debug)]
+pub enum Kept {
+    /// Nothing.
+    Nothing,
+    /// A credential.
+    Ready(Credential),
+    /// One that the site did not take.
+    Refused,
 }
 
 /// Why credentials cannot be used.
@@ -50,15 +66,31 @@ impl Credentials {
     }
 
     /// The account's, if a person has stored one.
-    pub fn find(&self, account: AccountId) -> Result<Option<Credential>, Error> {
-        let found = self.read()?.remove(&account.to_string());
-        Ok(found.map(|Stored { username, password }| Credential { username, password }))
+    pub fn find(&self, account: AccountId) -> Result<Kept, Error> {
+        Ok(match self.read()?.remove(&account.to_string()) {
+            None => Kept::Nothing,
+            Some(Stored { refused: true, .. }) => Kept::Refused,
+            Some(Stored { username, password, refused: false }) => {
+                Kept::Ready(Credential { username: username.into(), password: password.into() })
+            }
+        })
+    }
+
+    /// Notes that the site did not take the account's.
+    pub fn refuse(&self, account: AccountId) -> Result<(), Error> {
+        let mut all = self.read()?;
+        match all.get_mut(&account.to_string()) {
+            Some(stored) => stored.refused = true,
+            None => return Ok(()),
+        }
+        self.write(&all)
     }
 
     /// Stores the account's, in place of an earlier one.
     pub fn set(&self, account: AccountId, username: &str, password: &SecretString) -> Result<(), Error> {
         let mut all = self.read()?;
-        let stored = Stored { username: username.to_owned(), password: password.expose_secret().to_owned() };
+        let password = password.expose_secret().to_owned();
+        let stored = Stored { username: username.to_owned(), password, refused: false };
         all.insert(account.to_string(), stored);
         self.write(&all)
     }
@@ -107,9 +139,17 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary folder");
         let credentials = Credentials::new(dir.path());
         let account = AccountId(uuid::Uuid::from_u128(1));
-        assert!(credentials.find(account).expect("readable").is_none());
+        let password = |credentials: &Credentials| match credentials.find(account).expect("readable") {
+            Kept::Ready(credential) => credential.password.expose_secret().to_owned(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(password(&credentials), "Nothing");
         credentials.set(account, "seller1", &"secret".to_owned().into()).expect("stored");
-        assert_eq!(credentials.find(account).expect("readable").expect("there").password, "secret");
+        assert_eq!(password(&credentials), "secret");
+        credentials.refuse(account).expect("noted");
+        assert_eq!(password(&credentials), "Refused");
+        credentials.set(account, "seller1", &"right".to_owned().into()).expect("stored");
+        assert_eq!(password(&credentials), "right");
         assert_eq!(credentials.list().expect("readable"), [(account.to_string(), "seller1".to_owned())]);
         assert!(credentials.remove(account).expect("removed") && !credentials.remove(account).expect("gone"));
     }

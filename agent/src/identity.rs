@@ -4,13 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rcgen::{CertificateParams, KeyPair, SanType};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData, SanType};
 use rustls_pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tradepost_domain::id::AgentId;
 use tradepost_domain::standing::{RENEW_FROM, RENEW_SPREAD, RETURN_URI};
 use tradepost_domain::time::Timestamp;
+use tradepost_runtime::credential::fingerprint;
 use tradepost_runtime::tls::trust::{self, Validity};
 use tradepost_runtime::tls::{self, ClientIdentity, pem};
 
@@ -134,6 +135,14 @@ impl IdentityStore {
         files::replace_private(&path, key.serialize_pem().as_bytes())
             .map_err(|source| io_error(&path, source))?;
         Ok(key)
+    }
+
+    /// What people compare of the agent's key, when they seal passwords to it.
+    pub fn fingerprint(&self) -> Result<String, Error> {
+        let (_, key) = self.load()?;
+        let key =
+            KeyPair::from_pem(key.expose_secret()).map_err(|error| self.damaged(KEY, &error.to_string()))?;
+        Ok(fingerprint(&key.subject_public_key_info()))
     }
 
     /// Keeps what the controller has signed; after any crash there is all of it or nothing.

@@ -9,6 +9,7 @@
 mod audit;
 mod calls;
 mod convert;
+mod credentials;
 mod feed;
 mod keeper;
 mod people;

@@ -3,6 +3,7 @@
 mod accounts;
 mod agents;
 mod audit;
+mod credentials;
 mod dead_letters;
 mod find;
 mod jobs;
@@ -22,6 +23,7 @@ mod workspaces;
 use serde::Serialize;
 use tradepost_runtime::build;
 
+use crate::args::accounts::AccountsCommand;
 use crate::args::{Command, Global, completions};
 use crate::client::{Client, Listed};
 use crate::config::Settings;
@@ -51,6 +53,9 @@ pub(crate) async fn run(command: Command, global: &Global, output: &Output) -> R
         Command::Whoami => whoami(&connect(global).await?, output).await?,
         Command::Status => status::status(&connect(global).await?, output).await?,
         Command::Agents(command) => agents::run(command, &connect(global).await?, output).await?,
+        Command::Accounts(AccountsCommand::Credentials(command)) => {
+            credentials::run(command, global, &connect(global).await?, output).await?;
+        }
         Command::Accounts(command) => return accounts::run(command, &connect(global).await?, output).await,
         // What is wrong with a file is told before a connection is sought.
         Command::Listings(command) => listings::run(command, global, output).await?,

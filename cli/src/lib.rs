@@ -17,6 +17,7 @@ mod client;
 mod cmd;
 mod config;
 mod error;
+mod known;
 mod listing_file;
 mod model;
 mod output;

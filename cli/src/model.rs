@@ -4,6 +4,7 @@
 //! (`needs_human`), times RFC 3339 in UTC, durations and 64-bit numbers plain numbers with the unit in the name.
 
 mod audit;
+mod credentials;
 mod people;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use tradepost_domain::money::Money;
 use tradepost_domain::{agent, job, listing, posting};
 
 pub(crate) use self::audit::AuditEntry;
+pub(crate) use self::credentials::{Credential, SealingKey, StoredCredential};
 pub(crate) use self::people::{
     Invitation, Member, NewInvitation, NewToken, PasswordReset, Role, Session, Token, User, UserState,
     Workspace,

@@ -29,6 +29,11 @@ pub(crate) fn text(what: &str) -> Result<String> {
     line(what)
 }
 
+/// A question with yes or no.
+pub(crate) fn yes(what: &str) -> Result<bool> {
+    Ok(text(what)?.trim().to_lowercase().starts_with('y'))
+}
+
 fn line(what: &str) -> Result<String> {
     let mut line = String::new();
     let read = io::stdin()

@@ -25,12 +25,19 @@ const SERVICE: &str = "tradepost";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The secrets of a session, as they are kept.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct SessionSecrets {
     pub(crate) access_token: String,
     /// In microseconds since the Unix epoch.
     pub(crate) access_expires_us: i64,
     pub(crate) refresh_token: String,
+}
+
+impl std::fmt::Debug for SessionSecrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let expires = self.access_expires_us;
+        f.debug_struct("SessionSecrets").field("access_expires_us", &expires).finish_non_exhaustive()
+    }
 }
 
 /// What a context holds.

@@ -35,7 +35,8 @@ use crate::grpc::layers::{Gate, Side};
 use crate::grpc::{self, Addresses, Api};
 use crate::identity::{self, Identity};
 use crate::memory::Memory;
-use crate::seal::{self, Sealer};
+use crate::seal::{self, Ring, Sealer};
+use crate::service::keys::Keys;
 use crate::service::recent::Recent;
 use crate::service::{AuditLog, Core, People};
 use crate::session::Sessions;
@@ -199,8 +200,16 @@ pub async fn open_people(
     opener: Opener,
 ) -> Result<People, Error> {
     let Opened { core, database, .. } = open(config, surroundings, opener).await?;
-    let sealer = Sealer::load(&config.identity_folder(), &core.ids)?;
+    let sealer = Sealer::new(Ring::load(config.keys())?, Arc::clone(&database), core.ids.clone());
     Ok(People::new(core, database, sealer, config.policy()))
+}
+
+/// The same, with the use cases of keys; beside controllers that may be running.
+pub async fn open_keys(config: &Config, surroundings: &Surroundings) -> Result<(Core, Keys), Error> {
+    let ring = Ring::load(config.keys())?;
+    let Opened { core, database, .. } = open(config, surroundings, Opener::Command).await?;
+    let sealer = Sealer::new(ring, Arc::clone(&database), core.ids.clone());
+    Ok((core.clone(), Keys::new(core, database, sealer)))
 }
 
 /// The same, with the use cases of the audit log. A key is made where there is none yet.
@@ -314,7 +323,8 @@ impl App {
         if made {
             tracing::info!(folder = %folder.display(), "a certificate authority was made");
         }
-        let sealer = Sealer::load_or_create(&folder, &core.ids)?;
+        let sealer = Sealer::new(Ring::load(config.keys())?, Arc::clone(&database), core.ids.clone());
+        sealer.check().await?;
         let people = People::new(core.clone(), Arc::clone(&database), sealer, config.policy());
         let signer = Signer::load_or_create(&folder.join(AUDIT_KEY))?;
         let log = AuditLog::new(core.clone(), database, signer);

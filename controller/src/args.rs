@@ -53,6 +53,9 @@ pub enum Command {
     /// Replace the certificate authority step by step, while controllers and agents run.
     #[command(subcommand)]
     Trust(Trust),
+    /// The keys that secrets in the database are sealed under.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -90,6 +93,35 @@ pub enum AuditCommand {
         /// The file with the public key that signed them [default: audit.pub in the identity folder]
         #[arg(long, value_name = "FILE")]
         public_key: Option<PathBuf>,
+    },
+}
+
+/// The keys that secrets in the database are sealed under.
+///
+/// All of it goes on beside running controllers. To change the key: `add`, copy the key to every controller that has a file
+/// of its own, `rotate`, `verify`, `retire` the old one.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum KeysCommand {
+    /// Show which keys there are, and what is sealed under each.
+    List,
+    /// Make a new key; it opens at once, and seals after `rotate`.
+    Add {
+        /// Print the key in place of writing it, for keys that come from the environment or from a container's secret
+        #[arg(long)]
+        print: bool,
+    },
+    /// Seal everything under the newest key. It may be ended with Ctrl-C, or killed, and begun again.
+    Rotate {
+        /// Secrets of one transaction
+        #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..10_000))]
+        batch: u32,
+    },
+    /// Open every secret, and say which cannot be opened.
+    Verify,
+    /// Let go of an old key. Refused while anything needs it.
+    Retire {
+        /// Its version, e.g. 1
+        version: i64,
     },
 }
 
@@ -148,10 +180,14 @@ pub enum Admin {
 /// Look at the configuration.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum ConfigCommand {
-    /// Read it and say whether it is right.
+    /// Read it, print what holds (secrets masked), and say what is wrong or risky.
     Check,
     /// Print a commented example.
-    Example,
+    Example {
+        /// As environment variables, for a .env file, in place of TOML
+        #[arg(long)]
+        env: bool,
+    },
 }
 
 /// Version and commit.

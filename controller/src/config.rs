@@ -1,6 +1,7 @@
 //! The controller's configuration. The comment of each key is its reference.
 
 mod audit;
+pub mod check;
 mod retention;
 
 use std::net::SocketAddr;
@@ -16,10 +17,18 @@ use tradepost_runtime::config::{self, Sources};
 use tradepost_runtime::telemetry::{self, LogFormat};
 
 use crate::args::Args;
+use crate::seal::ring;
+use crate::seal::{Own, Source};
 use crate::service::people::Policy;
 
 pub use self::audit::Audit;
+pub use self::check::env_example;
 pub use self::retention::{Keep, Retention};
+
+/// Keys that hold secrets: each can be given as `<key>_file` as well, and is never shown.
+pub const SECRETS: [&str; 2] = ["database.url", "secrets.keys"];
+/// Variables of the present folder.
+pub const DOTENV: &str = ".env";
 
 /// A thousand agents are back within five seconds of a restart, at a third of one core.
 const ACCEPTS_PER_SECOND: u32 = 250;
@@ -40,6 +49,8 @@ pub struct Config {
     pub agents: Agents,
     /// Users.
     pub users: Users,
+    /// The keys that secrets in the database are sealed under.
+    pub secrets: Secrets,
     /// The listener for metrics.
     pub metrics: Metrics,
     /// Finding out what became of uncertain publications.
@@ -112,6 +123,17 @@ pub struct Agents {
     pub accepts_per_second: u32,
 }
 
+/// The keys that secrets in the database are sealed under. Default: `secrets.key` in the folder of the certificate
+/// authority, made at the first start.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(default)]
+pub struct Secrets {
+    /// The keys themselves, `v1 BASE64`, separated by commas or line breaks. Better in the environment than in a file.
+    pub keys: Option<SecretString>,
+    /// A file that holds them, one a line, which is read again when a version is not known; this program does not write it.
+    pub keys_file: Option<PathBuf>,
+}
+
 /// The listener for metrics.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
@@ -171,6 +193,7 @@ impl Default for Config {
             api: Api::default(),
             agents: Agents::default(),
             users: Users::default(),
+            secrets: Secrets::default(),
             metrics: Metrics::default(),
             reconcile: Reconcile::default(),
             log: Log::default(),
@@ -247,8 +270,15 @@ impl Default for Traces {
 impl Config {
     /// From file, environment and flags.
     pub fn load(args: &Args) -> Result<Self, config::Error> {
-        let mut sources =
-            Sources::new("controller").secret("database.url").environment(config::process_env());
+        Self::sources(args).load()
+    }
+
+    /// Where it comes from: file, `.env` in the present folder, environment, flags.
+    pub fn sources(args: &Args) -> Sources {
+        let mut sources = Sources::new("controller").dotenv(DOTENV).environment(config::process_env());
+        for secret in SECRETS {
+            sources = sources.secret(secret);
+        }
         if let Some(file) = &args.config {
             sources = sources.file(file);
         }
@@ -262,7 +292,6 @@ impl Config {
             .flag("--api-plaintext", "api.plaintext", args.api_plaintext.then_some(true))
             .flag("--metrics-listen", "metrics.listen", args.metrics_listen.as_ref())
             .flag("--log", "log.filter", args.log.as_ref())
-            .load()
     }
 
     /// What else is wrong, that no single key shows: one line with the mend.
@@ -319,6 +348,15 @@ impl Config {
     /// The folder of the certificate authority.
     pub fn identity_folder(&self) -> PathBuf {
         self.identity_dir.clone().unwrap_or_else(|| self.data_dir.join("identity"))
+    }
+
+    /// Where the keys come from that secrets are sealed under.
+    pub fn keys(&self) -> Source {
+        match (&self.secrets.keys, &self.secrets.keys_file) {
+            (Some(keys), _) => Source::Setting(keys.clone()),
+            (None, Some(path)) => Source::File { path: path.clone(), own: Own::Given },
+            (None, None) => Source::File { path: self.identity_folder().join(ring::FILE), own: Own::Ours },
+        }
     }
 
     /// The file of the audit log's checkpoints.

@@ -14,7 +14,7 @@
 //! - [`maintenance`]: commands beside a controller: restore, and a new fleet epoch.
 //! - [`verify`]: the audit log, verified on the controller's host.
 //! - [`memory`]: how far the database had come, so that an older copy is recognised.
-//! - [`seal`]: what the controller must read is sealed before it reaches the database.
+//! - [`seal`]: what the controller must read is sealed before it reaches the database, under versioned keys.
 //! - [`app`]: puts them together; the only file that names a database engine.
 
 pub mod app;

@@ -1,5 +1,7 @@
 //! The controller's program: arguments, configuration, telemetry, build, run, drain.
 
+mod commands;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use tradepost_controller::app::{self, App, Opener, Surroundings};
 use tradepost_controller::args::{
     Admin, Args, AuditCommand, Command, ConfigCommand, FleetEpochCommand, Trust,
 };
-use tradepost_controller::config::{Config, EXAMPLE};
+use tradepost_controller::config::{Config, EXAMPLE, env_example};
 use tradepost_controller::identity::rotation::{self, Scope, Step};
 use tradepost_controller::maintenance::{self, Restored};
 use tradepost_controller::verify;
@@ -22,14 +24,18 @@ use tradepost_runtime::tasks::{self, Drained};
 use tradepost_runtime::{telemetry, tls};
 use tradepost_store::audit;
 
+use self::commands::{complain, remark, say};
+
 /// Wrong arguments or configuration; 1 is for everything else.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     tls::install_provider();
     let args = Args::parse();
-    if let Some(Command::Config(ConfigCommand::Example)) = args.command {
-        return say(EXAMPLE.trim_end());
+    match args.command {
+        Some(Command::Config(ConfigCommand::Example { env: false })) => return say(EXAMPLE.trim_end()),
+        Some(Command::Config(ConfigCommand::Example { env: true })) => return say(env_example().trim_end()),
+        _ => {}
     }
     let config = match Config::load(&args) {
         Ok(config) => config,
@@ -40,11 +46,15 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    if let Some(problem) = config.problem() {
-        return complain(problem);
+    let problems = config.problems();
+    if !problems.is_empty() {
+        for problem in &problems {
+            complain(problem);
+        }
+        return ExitCode::from(USAGE);
     }
     if let Some(Command::Config(ConfigCommand::Check)) = args.command {
-        return say("the configuration is right");
+        return commands::config::check(&args, &config);
     }
     let guard = match telemetry::init(&config.telemetry()) {
         Ok(guard) => guard,
@@ -79,6 +89,7 @@ async fn perform(command: Command, config: Config, place: &str) -> ExitCode {
             return verify(&config, &checkpoints, public_key.as_deref()).await.unwrap_or_else(complain);
         }
         Command::Trust(command) => return trust(&config, command).await.unwrap_or_else(complain),
+        Command::Keys(command) => commands::keys::run(&config, command).await,
         // This was answered before telemetry began.
         Command::Config(_) => Ok(ExitCode::SUCCESS),
     };
@@ -290,21 +301,4 @@ fn hint(app: &App, place: &str) {
         agents = app.agents_address(),
         ca = app.root_file().display()
     );
-}
-
-#[expect(clippy::print_stderr, reason = "for people at the terminal")]
-fn remark(words: impl std::fmt::Display) {
-    eprintln!("{words}");
-}
-
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-fn say(words: &str) -> ExitCode {
-    println!("{words}");
-    ExitCode::SUCCESS
-}
-
-#[expect(clippy::print_stderr, reason = "one clear line for people at the terminal")]
-fn complain(words: impl std::fmt::Display) -> ExitCode {
-    eprintln!("controller: {words}");
-    ExitCode::FAILURE
 }

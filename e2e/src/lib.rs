@@ -4,6 +4,7 @@
 //! one temporary directory. The sites' own records ([`sites`]) are the truth that results are compared with. Nothing here
 //! knows the internals of a program.
 
+pub mod canary;
 #[cfg(target_os = "linux")]
 pub mod chaos;
 pub mod cli;

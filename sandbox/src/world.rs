@@ -26,8 +26,19 @@ pub struct World {
     submissions: Vec<Submission>,
     items: Vec<Item>,
     drafts: BTreeMap<String, Draft>,
+    /// Sign-ins that were asked for. Not in the ledger: a restart forgets them.
+    pub sign_ins: SignIns,
     /// Faults and variants. Not in the ledger: a restart forgets them.
     pub control: Control,
+}
+
+/// How many sign-ins were asked for since the start.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub struct SignIns {
+    /// With the right password.
+    pub accepted: u64,
+    /// With a wrong one.
+    pub refused: u64,
 }
 
 /// A click on Publish, as it arrives.
@@ -54,6 +65,7 @@ impl World {
             submissions: Vec::new(),
             items: Vec::new(),
             drafts: BTreeMap::new(),
+            sign_ins: SignIns::default(),
             control: Control::default(),
         };
         for record in records {

@@ -41,6 +41,7 @@ use self::chrome::Chrome;
 use self::report::Reporter;
 use self::watched::Guard;
 use crate::credentials::Credentials;
+use crate::credentials::sealed::SealedCredentials;
 use crate::evidence::Spool;
 use crate::journal::{Journal, Record};
 use crate::photos::Photos;
@@ -75,6 +76,8 @@ pub struct Kit {
     pub photos: Photos,
     /// Credentials of this PC.
     pub credentials: Credentials,
+    /// Credentials that sellers have sealed to this agent.
+    pub sealed: Arc<SealedCredentials>,
     /// Chrome.
     pub chrome: Arc<dyn Chrome>,
     /// The stream's number while there is one.

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use tradepost_domain::credential::Use;
 use tradepost_domain::failure::{Failure, FailureClass};
 use tradepost_domain::job::Kind;
 use tradepost_recipe::page::PageError;
 use tradepost_recipe::schema::Job;
 use tradepost_recipe::session::SignedIn;
+use tradepost_recipe::values::Credential;
 
 use super::desk::Desk;
 use super::{Cut, Run};
 use crate::browser::Display;
+use crate::credentials::sealed::NotUsed;
+use crate::credentials::{self, Kept};
 use crate::session::frame::{Ending, Phase};
 
 /// Name of the step that looks who is signed in.
@@ -39,36 +43,118 @@ pub(super) async fn job(run: &Run) -> Result<Ending, Cut> {
 
 /// Sees that the right account is signed in; signs in where this PC has credentials and the site a recipe for it.
 pub(super) async fn sign_in(run: &Run, desk: &mut Desk) -> Result<SignedIn, Cut> {
-    let account = &run.dispatch.account;
-    let credential = match run.site.recipe(Job::Login) {
-        Some(_) => run.kit.credentials.find(account.id),
-        None => Ok(None),
-    };
+    let password = find_password(run).await;
     // Nobody signed in is no failure where a sign-in comes next: by the credential, or by the person at the window.
     let waits = run.dispatch.kind == Kind::Login && run.kit.chrome.display() != Display::Headless;
-    run.reporter.login_follows(waits || matches!(credential, Ok(Some(_))));
+    run.reporter.login_follows(waits || matches!(password, Ok(Some(_))));
     let checked = desk.until_cut(run, CHECK, async |session| session.login_check().await).await;
     run.reporter.login_follows(false);
     let failure = match checked {
-        Ok(signed_in) => return Ok(signed_in),
+        Ok(signed_in) => {
+            note(run.kit.sealed.no_harm_done(run.dispatch.account.id));
+            return Ok(signed_in);
+        }
         Err(Cut::Failed(failure)) if failure.class == FailureClass::NeedsLogin => failure,
         Err(cut) => return Err(cut),
     };
-    let credential =
-        credential.map_err(|error| Failure::new(FailureClass::NeedsLogin, CHECK, error.to_string()))?;
-    match credential {
-        Some(credential) => {
-            let signed_in =
-                desk.until_cut(run, "login", async |session| session.login(&credential).await).await;
-            signed_in.map_err(|cut| match cut {
-                Cut::Failed(failure) if failure.class == FailureClass::NeedsLogin => {
-                    let message = format!("{}; {}", failure.message, how_to_correct(run));
-                    Failure { message, ..failure }.into()
-                }
-                cut => cut,
-            })
+    let refused = |NotUsed(why)| Failure { message: why, ..failure.clone() };
+    match password.map_err(refused)? {
+        Some(password) => {
+            if let Origin::Sealed(generation) = password.from {
+                run.kit.sealed.begin(&run.dispatch.account, generation).map_err(refused)?;
+            }
+            type_password(run, desk, password).await
         }
         None => Err(Failure { message: what_to_do(run), ..failure }.into()),
+    }
+}
+
+/// A password for this run, and where it comes from.
+struct Password {
+    credential: Credential,
+    from: Origin,
+}
+
+enum Origin {
+    /// Kept on this PC in the clear.
+    ThisPc,
+    /// Sealed by the seller, of this generation.
+    Sealed(i64),
+}
+
+/// The credential that may be used, or why the one that is stored may not be.
+async fn find_password(run: &Run) -> Result<Option<Password>, NotUsed> {
+    let account = &run.dispatch.account;
+    if run.site.recipe(Job::Login).is_none() {
+        return Ok(None);
+    }
+    match run.kit.link.fetch_credential(run.key()).await {
+        Ok(Some(handed)) => {
+            let credential = run.kit.sealed.open_for(account, &run.site, &handed)?;
+            return Ok(Some(Password { credential, from: Origin::Sealed(handed.generation) }));
+        }
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, "the controller hands out no sealed credential"),
+    }
+    if !run.site.pack.practice {
+        return Ok(None);
+    }
+    match run.kit.credentials.find(account.id) {
+        Ok(Kept::Nothing) => Ok(None),
+        Ok(Kept::Ready(credential)) => Ok(Some(Password { credential, from: Origin::ThisPc })),
+        Ok(Kept::Refused) => Err(NotUsed(format!(
+            "{} refused the stored password of this account, so it is not tried again; {}",
+            run.site.pack.title,
+            how_to_correct(run, &Origin::ThisPc)
+        ))),
+        Err(error) => Err(NotUsed(error.to_string())),
+    }
+}
+
+/// Signs in, once. What comes of it is remembered before anything else is done.
+async fn type_password(run: &Run, desk: &mut Desk, password: Password) -> Result<SignedIn, Cut> {
+    let Password { credential, from } = password;
+    let account = run.dispatch.account.id;
+    // Until it is known, it may have been typed.
+    let mut typed = true;
+    let signed_in = desk.until_cut(run, "login", async |session| {
+        session.login(&credential).await.map_err(|not_signed_in| {
+            typed = not_signed_in.typed;
+            not_signed_in.failure
+        })
+    });
+    let signed_in = signed_in.await;
+    drop(credential);
+    let outcome = match &signed_in {
+        Ok(_) => Use::Accepted,
+        Err(Cut::Failed(failure)) if failure.class == FailureClass::NeedsLogin && typed => Use::Refused,
+        Err(_) => Use::Unclear,
+    };
+    match from {
+        Origin::Sealed(_) if !typed && signed_in.is_err() => note(run.kit.sealed.no_harm_done(account)),
+        Origin::Sealed(generation) => {
+            note(run.kit.sealed.end(account, outcome));
+            let told = run.kit.link.report_credential_use(run.key(), generation, outcome).await;
+            if let Err(error) = told {
+                tracing::debug!(%error, "the controller does not hear what became of a sealed credential");
+            }
+        }
+        Origin::ThisPc if outcome == Use::Refused => note(run.kit.credentials.refuse(account)),
+        Origin::ThisPc => {}
+    }
+    signed_in.map_err(|cut| match cut {
+        Cut::Failed(failure) if outcome == Use::Refused => {
+            let message =
+                format!("{}; it is not tried again; {}", failure.message, how_to_correct(run, &from));
+            Failure { message, ..failure }.into()
+        }
+        cut => cut,
+    })
+}
+
+fn note(noted: Result<(), credentials::Error>) {
+    if let Err(error) = noted {
+        tracing::warn!(%error, "what became of a sign-in is not remembered");
     }
 }
 
@@ -82,9 +168,9 @@ fn what_to_do(run: &Run) -> String {
     );
     if run.site.recipe(Job::Login).is_some() {
         format!(
-            "nobody is signed in to {site}; {by_hand}, or store the password on the agent's PC with \
-             `tradepost-agent credentials set --account {} --username …`",
-            account.id
+            "nobody is signed in to {site}; {by_hand}, or let the agent do it: `tradepost accounts credentials set {:?}` seals the \
+             password to it",
+            account.name
         )
     } else {
         format!("nobody is signed in to {site}; {by_hand}")
@@ -92,12 +178,18 @@ fn what_to_do(run: &Run) -> String {
 }
 
 /// The mend for a password that the site does not take.
-fn how_to_correct(run: &Run) -> String {
+fn how_to_correct(run: &Run, from: &Origin) -> String {
     let account = &run.dispatch.account;
+    let name = &account.name;
+    let set = match from {
+        Origin::Sealed(_) => format!("`tradepost accounts credentials set {name:?}`"),
+        Origin::ThisPc => {
+            let id = account.id;
+            format!("`tradepost-agent credentials set --account {id} --username …` on the agent's PC")
+        }
+    };
     format!(
-        "correct it with `tradepost-agent credentials set --account {} --username …` on the agent's PC, or sign in by \
-         hand with `tradepost accounts login {:?}`, then resume",
-        account.id, account.name
+        "set the right one with {set}, or sign in by hand with `tradepost accounts login {name:?}`, then resume"
     )
 }
 
@@ -114,7 +206,12 @@ async fn sign_in_or_wait(run: &Run, desk: &mut Desk) -> Result<SignedIn, Cut> {
         wait_for_person(run, desk).await?;
         match desk.until_cut(run, CHECK, async |session| session.login_check().await).await {
             Err(Cut::Failed(failure)) if needs_person(failure.class) => {}
-            done => return done,
+            done => {
+                if done.is_ok() {
+                    note(run.kit.sealed.no_harm_done(run.dispatch.account.id));
+                }
+                return done;
+            }
         }
     }
 }

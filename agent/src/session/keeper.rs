@@ -10,7 +10,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rcgen::KeyPair;
+use rcgen::{KeyPair, PublicKeyData, SigningKey};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ use tradepost_proto::v1;
 use tradepost_proto::v1::agent_identity_service_client::AgentIdentityServiceClient;
 use tradepost_proto::v1::enrolment_service_client::EnrolmentServiceClient;
 use tradepost_runtime::clock::SharedClock;
+use tradepost_runtime::credential::statement;
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tls::trust::vouched;
 use tradepost_runtime::tls::{self, Connector, ReloadingClientConfig, TlsClock, pem};
@@ -341,6 +342,13 @@ impl Keeper {
         self.tls.store(config);
         self.with(|held| held.identity = identity);
         Ok(())
+    }
+
+    /// The identity's public key (SubjectPublicKeyInfo), and its signature over this agent's key for credentials.
+    pub fn sign_credential_key(&self, public_key: &[u8; 32]) -> Result<(Vec<u8>, Vec<u8>), LinkError> {
+        let key = self.key()?;
+        let signature = key.sign(&statement(self.agent(), public_key)).map_err(unusable)?;
+        Ok((key.subject_public_key_info(), signature))
     }
 
     fn key(&self) -> Result<KeyPair, LinkError> {

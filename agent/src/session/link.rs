@@ -5,9 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
+use tradepost_domain::credential::Use;
 use tradepost_domain::id::{ContentHash, IntentId, JobId, PermitId, SessionEpoch};
 
 use super::frame::{Hello, Inbound, Outbound, RunKey};
+use crate::credentials::sealed::Handed;
 use crate::journal::{Outcome, PermitRequest};
 
 /// What the agent asks of a controller. Calls are tried once; callers decide about repetition.
@@ -35,6 +37,20 @@ pub trait ControllerLink: Send + Sync {
 
     /// Stores one evidence file.
     async fn upload_evidence(&self, file: &EvidenceUpload) -> Result<(), LinkError>;
+
+    /// Tells the key that sellers seal credentials to, signed by this agent.
+    async fn tell_credential_key(&self, public_key: [u8; 32]) -> Result<(), LinkError>;
+
+    /// The credential of the account that the run acts for, if there is one.
+    async fn fetch_credential(&self, run: RunKey) -> Result<Option<Handed>, LinkError>;
+
+    /// Tells what became of a sign-in with a credential.
+    async fn report_credential_use(
+        &self,
+        run: RunKey,
+        generation: i64,
+        outcome: Use,
+    ) -> Result<(), LinkError>;
 }
 
 /// An open stream. Dropping either half ends it.

@@ -10,18 +10,21 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+use tradepost_domain::credential::Use;
 use tradepost_domain::id::{ContentHash, JobId, PermitId};
 use tradepost_domain::photo::BYTES_MAX;
 use tradepost_domain::publish::PERMIT_TTL;
 use tradepost_proto::v1;
+use tradepost_proto::v1::agent_credential_service_client::AgentCredentialServiceClient;
 use tradepost_proto::v1::agent_session_service_client::AgentSessionServiceClient;
 use tradepost_proto::v1::publish_permit_service_client::PublishPermitServiceClient;
 use tradepost_runtime::tls::Connector;
 
 use super::convert;
-use super::frame::{Hello, Outbound};
+use super::frame::{Hello, Outbound, RunKey};
 use super::keeper::Keeper;
 use super::link::{ControllerLink, EvidenceUpload, Granted, LinkError, LinkFault, PreparedReport, Stream};
+use crate::credentials::sealed::Handed;
 use crate::evidence;
 use crate::journal::{Outcome, PermitRequest};
 
@@ -273,6 +276,45 @@ impl ControllerLink for RemoteController {
 
     async fn upload_evidence(&self, file: &EvidenceUpload) -> Result<(), LinkError> {
         within(TRANSFER_DEADLINE, evidence::upload(self.channel.clone(), file)).await
+    }
+
+    async fn tell_credential_key(&self, public_key: [u8; 32]) -> Result<(), LinkError> {
+        let (identity_key, signature) = self.keeper.sign_credential_key(&public_key)?;
+        let request =
+            v1::TellCredentialKeyRequest { public_key: public_key.to_vec(), identity_key, signature };
+        let mut client = AgentCredentialServiceClient::new(self.channel.clone());
+        within(CALL_DEADLINE, client.tell_credential_key(request)).await.map(drop)
+    }
+
+    async fn fetch_credential(&self, run: RunKey) -> Result<Option<Handed>, LinkError> {
+        let request = v1::FetchCredentialRequest { run: Some(convert::run_ref(run)) };
+        let mut client = AgentCredentialServiceClient::new(self.channel.clone());
+        let answer = within(CALL_DEADLINE, client.fetch_credential(request)).await?.into_inner();
+        let v1::FetchCredentialResponse { sealed, workspace_id, generation, key_id: _ } = answer;
+        if sealed.is_empty() {
+            return Ok(None);
+        }
+        let workspace = workspace_id
+            .parse()
+            .map_err(|_| LinkError::unavailable("the controller's answer holds no workspace"))?;
+        Ok(Some(Handed { workspace, generation, sealed }))
+    }
+
+    async fn report_credential_use(
+        &self,
+        run: RunKey,
+        generation: i64,
+        outcome: Use,
+    ) -> Result<(), LinkError> {
+        let outcome = match outcome {
+            Use::Accepted => v1::CredentialUse::Accepted,
+            Use::Refused => v1::CredentialUse::Refused,
+            Use::Unclear => return Ok(()),
+        };
+        let run = Some(convert::run_ref(run));
+        let request = v1::ReportCredentialUseRequest { run, generation, outcome: outcome.into() };
+        let mut client = AgentCredentialServiceClient::new(self.channel.clone());
+        within(CALL_DEADLINE, client.report_credential_use(request)).await.map(drop)
     }
 }
 

@@ -89,11 +89,13 @@ impl Stage {
         let Err(nobody) = session.login_check().await else { bail!("nobody is signed in yet") };
         ensure!(nobody.class == FailureClass::NeedsLogin, "{nobody}");
         let credential = |password: &str| Credential {
-            username: "seller1@example.com".into(),
-            password: password.to_owned(),
+            username: String::from("seller1@example.com").into(),
+            password: password.to_owned().into(),
         };
         let tried = tokio::time::Instant::now();
         let Err(refused) = session.login(&credential("wrong horse")).await else { bail!("signed in?") };
+        ensure!(refused.typed, "the site has seen it");
+        let refused = refused.failure;
         ensure!(refused.class == FailureClass::NeedsLogin, "{refused}");
         ensure!(
             refused.message.contains("stored password")
@@ -102,7 +104,7 @@ impl Stage {
         );
         ensure!(tried.elapsed() < Duration::from_secs(10), "it took {:?}", tried.elapsed());
         let credential = credential("correct horse 1");
-        session.login(&credential).await?;
+        session.login(&credential).await.map_err(|refused| refused.failure)?;
         let signed_in = session.login_check().await?;
         ensure!(signed_in.account.as_deref() == Some("seller1@example.com"), "{signed_in:?}");
         ensure!(session.baseline().await?.complete, "an empty list is complete");

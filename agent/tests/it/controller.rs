@@ -8,11 +8,13 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tradepost_agent::credentials::sealed::Handed;
 use tradepost_agent::journal::{Outcome, PermitRequest, RunKey};
 use tradepost_agent::session::frame::{Dispatch, Ending, Hello, Inbound, Outbound, SiteAccount};
 use tradepost_agent::session::link::{
     ControllerLink, EvidenceUpload, Granted, LinkError, LinkFault, PreparedReport, Stream,
 };
+use tradepost_domain::credential::Use;
 use tradepost_domain::fleet::FleetEpoch;
 use tradepost_domain::id::{AccountId, ContentHash, JobId, PermitId, RunLease, SessionEpoch};
 use tradepost_domain::job::Kind;
@@ -45,6 +47,12 @@ pub(crate) struct Heard {
     pub(crate) fleet_epoch: FleetEpoch,
     /// The database is an older copy.
     pub(crate) recount: bool,
+    /// The key for credentials that the agent told.
+    pub(crate) credential_key: Option<[u8; 32]>,
+    /// What is handed out.
+    pub(crate) credential: Option<Handed>,
+    /// What became of it.
+    pub(crate) used: Vec<(i64, Use)>,
     /// Runs that do not go on.
     pub(crate) given_up: Vec<RunKey>,
     to_agent: Option<mpsc::Sender<Result<Inbound, LinkError>>>,
@@ -197,6 +205,20 @@ impl ControllerLink for Scripted {
 
     async fn upload_evidence(&self, file: &EvidenceUpload) -> Result<(), LinkError> {
         self.note(|heard| heard.evidence.push(file.clone()));
+        Ok(())
+    }
+
+    async fn tell_credential_key(&self, public_key: [u8; 32]) -> Result<(), LinkError> {
+        self.note(|heard| heard.credential_key = Some(public_key));
+        Ok(())
+    }
+
+    async fn fetch_credential(&self, _: RunKey) -> Result<Option<Handed>, LinkError> {
+        Ok(self.with(|heard| heard.credential.clone()))
+    }
+
+    async fn report_credential_use(&self, _: RunKey, generation: i64, outcome: Use) -> Result<(), LinkError> {
+        self.note(|heard| heard.used.push((generation, outcome)));
         Ok(())
     }
 }

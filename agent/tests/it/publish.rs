@@ -10,6 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tradepost_agent::credentials::Credentials;
+use tradepost_agent::credentials::sealed::SealedCredentials;
 use tradepost_agent::evidence::Spool;
 use tradepost_agent::journal::{Journal, Outcome, RunKey};
 use tradepost_agent::photos::Photos;
@@ -82,6 +83,7 @@ impl Stage {
             spool: spool.clone(),
             photos: Photos::open(&data)?,
             credentials: Credentials::new(&data),
+            sealed: Arc::new(SealedCredentials::open(&data, AgentId(Uuid::from_u128(1)), &ids)?),
             chrome: Arc::new(chrome().await?),
             epoch: epochs,
             refusal: refusals,

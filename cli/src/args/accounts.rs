@@ -41,6 +41,9 @@ pub(crate) enum AccountsCommand {
         #[arg(long, short)]
         watch: bool,
     },
+    /// A password that only the account's agent can open, so that it signs in by itself
+    #[command(subcommand, visible_alias = "credential")]
+    Credentials(CredentialsCommand),
     /// Show or change how often an account may publish
     ///
     /// Without options it shows what holds, what is used of it, and what a publication waits for now.
@@ -57,6 +60,32 @@ pub(crate) enum AccountsCommand {
         /// End the rest after what the site answered, too: its cause is gone
         #[arg(long)]
         end_rest: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CredentialsCommand {
+    /// Set it: name and password are asked for, or read from standard input, a line each
+    ///
+    /// They are sealed here to the key of the account's agent. The controller keeps what it cannot open, and the agent types it
+    /// into the site's own sign-in form, nowhere else. Codes, consents and CAPTCHAs stay yours.
+    Set {
+        /// Id, unique beginning of the id, or name
+        account: String,
+        /// The agent's key as `tradepost-agent status` shows it on its PC, to be sure of it without being asked
+        #[arg(long, value_name = "FINGERPRINT")]
+        agent_key: Option<String>,
+    },
+    /// Show how it stands; never the password
+    Show {
+        /// Id, unique beginning of the id, or name
+        account: String,
+    },
+    /// Remove it
+    #[command(visible_alias = "rm")]
+    Remove {
+        /// Id, unique beginning of the id, or name
+        account: String,
     },
 }
 

@@ -166,8 +166,9 @@ impl Client {
         scopes: Vec<String>,
         ttl: Duration,
     ) -> Result<model::NewToken> {
-        let request = v1::CreateTokenRequest { name, scopes, ttl: Some(wire(ttl)?) };
-        let answer = call!(self, Never, TokenServiceClient.create_token(request))?;
+        let request_id = self.request_id();
+        let request = v1::CreateTokenRequest { name, scopes, ttl: Some(wire(ttl)?), request_id };
+        let answer = call!(self, Harmless, TokenServiceClient.create_token(request))?;
         let v1::CreateTokenResponse { token, secret } = answer;
         Ok(model::NewToken { token: convert::token(convert::present(token, "token")?), secret })
     }
@@ -249,8 +250,9 @@ impl Client {
         ttl: Duration,
     ) -> Result<model::NewInvitation> {
         let role = convert::role(role).into();
-        let request = v1::CreateInvitationRequest { email, role, ttl: Some(wire(ttl)?) };
-        let answer = call!(self, Never, WorkspaceServiceClient.create_invitation(request))?;
+        let request_id = self.request_id();
+        let request = v1::CreateInvitationRequest { email, role, ttl: Some(wire(ttl)?), request_id };
+        let answer = call!(self, Harmless, WorkspaceServiceClient.create_invitation(request))?;
         let v1::CreateInvitationResponse { invitation, secret } = answer;
         let invitation = convert::invitation(convert::present(invitation, "invitation")?);
         Ok(model::NewInvitation { invitation, secret })

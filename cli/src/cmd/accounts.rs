@@ -46,6 +46,8 @@ pub(super) async fn run(command: AccountsCommand, client: &Client, output: &Outp
             let account = find::account(client, &account).await?;
             return login(account, watch, client, output).await;
         }
+        // Done before a client is passed on.
+        AccountsCommand::Credentials(_) => {}
         AccountsCommand::Pacing(arguments) => pacing::pacing(arguments, client, output).await?,
         AccountsCommand::Pause { account } => pacing::pause(&account, client, output).await?,
         AccountsCommand::Resume { account, end_rest } => {
@@ -57,9 +59,9 @@ pub(super) async fn run(command: AccountsCommand, client: &Client, output: &Outp
 
 async fn login(account: Account, watched: bool, client: &Client, output: &Output) -> Result<Exit> {
     let id = client.login_account(account.id.clone()).await?;
-    let window = "complete what the site asks for in the Chrome window on the agent's PC; a headless agent needs a stored \
-                  credential: tradepost-agent credentials set";
-    let window = format!("{window} --account {} --username NAME", account.id);
+    let window = "complete what the site asks for in the Chrome window on the agent's PC; a headless agent needs a sealed \
+                  password: tradepost accounts credentials set";
+    let window = format!("{window} {:?}", account.name);
     if !watched {
         output.one(&json!({ "jobId": id }), &id, || id.clone())?;
         output.hint(&window);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod credentials;
 mod offline;
 mod online;
 mod process;

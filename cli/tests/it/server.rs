@@ -23,11 +23,17 @@ pub(crate) const TOKEN: &str = "tp_right_token";
 pub(crate) const POSTING: &str = "0190d3a1-0000-7000-8000-0000000000aa";
 pub(crate) const JOB: &str = "0190d3a1-0000-7000-8000-0000000000bb";
 pub(crate) const ACCOUNT: &str = "a1b2c3d4-0000-7000-8000-000000000001";
+pub(crate) const AGENT: &str = "a9e47000-0000-7000-8000-000000000001";
+pub(crate) const WORKSPACE: &str = "50000000-0000-7000-8000-000000000001";
 pub(crate) const LISTING: &str = "c0ffee00-0000-7000-8000-000000000001";
 
 /// What the controller knows.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
+    /// The key that the account's agent has told.
+    pub(crate) credential_key: Option<v1::CredentialKey>,
+    /// Generations and ciphertexts that were set.
+    pub(crate) sealed: Vec<(i64, Vec<u8>)>,
     pub(crate) posting_state: i32,
     pub(crate) job_state: i32,
     /// How a published item was found when not by its own run; nothing was read back then.
@@ -396,6 +402,37 @@ impl v1::account_service_server::AccountService for Fake {
         let v1::ResumeAccountRequest { id, end_cool_down } = request.into_inner();
         self.script().asked.push(format!("resume {id} end_cool_down={end_cool_down}"));
         Ok(Response::new(v1::ResumeAccountResponse { pacing: Some(self.pacing()) }))
+    }
+
+    async fn get_credential(
+        &self,
+        _: Request<v1::GetCredentialRequest>,
+    ) -> Answer<v1::GetCredentialResponse> {
+        let key = self.script().credential_key.clone();
+        Ok(Response::new(v1::GetCredentialResponse {
+            key,
+            workspace_id: WORKSPACE.to_owned(),
+            credential: None,
+        }))
+    }
+
+    async fn set_credential(
+        &self,
+        request: Request<v1::SetCredentialRequest>,
+    ) -> Answer<v1::SetCredentialResponse> {
+        let v1::SetCredentialRequest { account_id, agent_id, key_id: _, generation, sealed } =
+            request.into_inner();
+        self.script().sealed.push((generation, sealed));
+        let state = v1::CredentialState::Ready.into();
+        let credential = v1::Credential { account_id, agent_id, generation, state, ..Default::default() };
+        Ok(Response::new(v1::SetCredentialResponse { credential: Some(credential) }))
+    }
+
+    async fn remove_credential(
+        &self,
+        _: Request<v1::RemoveCredentialRequest>,
+    ) -> Answer<v1::RemoveCredentialResponse> {
+        Err(unscripted())
     }
 }
 

@@ -151,6 +151,27 @@ impl AccountService for Api {
             pacing: Some(wire_pacing(resumed.map_err(status::from)?)),
         }))
     }
+
+    async fn get_credential(
+        &self,
+        request: Request<v1::GetCredentialRequest>,
+    ) -> Result<Response<v1::GetCredentialResponse>, Status> {
+        self.credential_of(request).await
+    }
+
+    async fn set_credential(
+        &self,
+        request: Request<v1::SetCredentialRequest>,
+    ) -> Result<Response<v1::SetCredentialResponse>, Status> {
+        self.store_credential(request).await
+    }
+
+    async fn remove_credential(
+        &self,
+        request: Request<v1::RemoveCredentialRequest>,
+    ) -> Result<Response<v1::RemoveCredentialResponse>, Status> {
+        self.drop_credential(request).await
+    }
 }
 
 fn account_id(field: &str, text: &str) -> Result<AccountId, Status> {

@@ -56,11 +56,11 @@ pub const TABLE: &[(&str, Access)] = &[
 
 /// The name of a path (for metrics, which must not grow with what strangers ask for) and its rule.
 pub fn rule(path: &str) -> Option<(&'static str, &'static Rule)> {
-    static RULES: LazyLock<BTreeMap<String, Rule>> = LazyLock::new(rules);
+    static RULES: LazyLock<BTreeMap<String, Rule>> = LazyLock::new(|| rules(tradepost_proto::DESCRIPTORS));
     RULES.get_key_value(path).map(|(path, rule)| (path.as_str(), rule))
 }
 
-fn rules() -> BTreeMap<String, Rule> {
+fn rules(descriptors: &[u8]) -> BTreeMap<String, Rule> {
     let mut rules = BTreeMap::new();
     for (path, access) in TABLE {
         let streams = path.ends_with("/Watch") || path.ends_with("/ServerReflectionInfo");
@@ -68,7 +68,7 @@ fn rules() -> BTreeMap<String, Rule> {
         let rule = Rule { access: *access, step_up: false, scope, streams, audited: false };
         rules.insert((*path).to_owned(), rule);
     }
-    for method in walk() {
+    for method in walk(descriptors) {
         let streams = method.is_client_streaming() || method.is_server_streaming();
         let path = path_of(&method);
         if let Some(rule) = option(&method) {
@@ -124,9 +124,10 @@ fn scope_of(path: &str) -> String {
     format!("{noun}:{verb}")
 }
 
-/// What agents do that licenses or settles a click. The rest of what they report (steps, evidence, prepared forms) is told
+/// What agents do that licenses or settles a click, or decides whom sellers seal passwords to. The rest of what they report (steps, evidence, prepared forms) is told
 /// by the workspace's feed, and changes nobody's rights.
 const AUDITED_OF_AGENTS: &[&str] = &[
+    "/tradepost.v1.AgentCredentialService/TellCredentialKey",
     "/tradepost.v1.PublishPermitService/AcquirePublishPermit",
     "/tradepost.v1.PublishPermitService/SettlePublication",
 ];
@@ -145,8 +146,8 @@ fn reads(method: &str) -> bool {
 }
 
 /// Every method of our own services.
-fn walk() -> Vec<MethodDescriptor> {
-    let pool = DescriptorPool::decode(tradepost_proto::DESCRIPTORS).unwrap_or_default();
+fn walk(descriptors: &[u8]) -> Vec<MethodDescriptor> {
+    let pool = DescriptorPool::decode(descriptors).unwrap_or_default();
     pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
 }
 
@@ -158,13 +159,60 @@ fn path_of(method: &MethodDescriptor) -> String {
 mod tests {
     use std::collections::HashSet;
 
+    use prost::Message;
+    use prost_types::{
+        FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto, MethodOptions, ServiceDescriptorProto,
+    };
+    use tradepost_proto::DESCRIPTORS;
+
     use super::*;
+
+    /// Methods that nobody may call.
+    fn without_rule(descriptors: &[u8]) -> Vec<String> {
+        let rules = rules(descriptors);
+        walk(descriptors).iter().map(path_of).filter(|path| !rules.contains_key(path)).collect()
+    }
+
+    /// A file with a service whose one method has `options`, as a further part of the descriptors.
+    fn with_method(options: Option<MethodOptions>) -> Vec<u8> {
+        let method = MethodDescriptorProto {
+            name: Some("Forget".into()),
+            input_type: Some(".tradepost.v1.LogoutRequest".into()),
+            output_type: Some(".tradepost.v1.LogoutResponse".into()),
+            options,
+            ..MethodDescriptorProto::default()
+        };
+        let service = ServiceDescriptorProto {
+            name: Some("ForgetfulService".into()),
+            method: vec![method],
+            ..ServiceDescriptorProto::default()
+        };
+        let file = FileDescriptorProto {
+            name: Some("tradepost/v1/forgetful.proto".into()),
+            package: Some("tradepost.v1".into()),
+            dependency: vec!["tradepost/v1/auth.proto".into()],
+            service: vec![service],
+            syntax: Some("proto3".into()),
+            ..FileDescriptorProto::default()
+        };
+        // Encoded lists that follow each other are one list.
+        [DESCRIPTORS, &FileDescriptorSet { file: vec![file] }.encode_to_vec()].concat()
+    }
+
+    #[test]
+    fn a_new_method_without_a_rule_is_found_and_denied() {
+        for options in [None, Some(MethodOptions::default())] {
+            let descriptors = with_method(options);
+            assert_eq!(walk(&descriptors).len(), walk(DESCRIPTORS).len() + 1);
+            assert_eq!(without_rule(&descriptors), ["/tradepost.v1.ForgetfulService/Forget"]);
+        }
+    }
 
     #[test]
     fn every_method_has_a_rule_and_every_row_a_method() {
-        let methods = walk();
+        let methods = walk(DESCRIPTORS);
         assert!(methods.len() > 60, "the descriptors are empty");
-        let missing: Vec<_> = methods.iter().map(path_of).filter(|path| rule(path).is_none()).collect();
+        let missing = without_rule(DESCRIPTORS);
         assert!(
             missing.is_empty(),
             "methods without a rule are denied to everyone; write e.g. `option (access) = {{role: ROLE_EDITOR}};` in \
@@ -194,13 +242,18 @@ mod tests {
 
     #[test]
     fn what_agents_do_is_for_certificates_alone_and_what_changes_things_is_not_for_viewers() {
-        for path in walk().iter().map(path_of) {
+        for path in walk(DESCRIPTORS).iter().map(path_of) {
             let (_, rule) = rule(&path).expect("every method has one");
             let method = path.rsplit('/').next().unwrap_or_default();
-            let of_agents =
-                ["AgentIdentityService", "AgentSessionService", "PublishPermitService", "EvidenceService/"]
-                    .iter()
-                    .any(|service| path.contains(service));
+            let of_agents = [
+                "AgentIdentityService",
+                "AgentCredentialService",
+                "AgentSessionService",
+                "PublishPermitService",
+                "EvidenceService/",
+            ]
+            .iter()
+            .any(|service| path.contains(service));
             assert_eq!(of_agents, rule.access == Agent, "{path}");
             // Their own tokens and their own membership are theirs to change.
             let own = ["CreateToken", "LeaveWorkspace"].contains(&method);
@@ -213,7 +266,7 @@ mod tests {
     /// Who may become whom, and what cannot be taken back, asks for a fresh proof.
     #[test]
     fn roles_agents_and_users_need_a_fresh_proof() {
-        for path in walk().iter().map(path_of) {
+        for path in walk(DESCRIPTORS).iter().map(path_of) {
             let (_, rule) = rule(&path).expect("every method has one");
             let method = path.rsplit('/').next().unwrap_or_default();
             let weighty = matches!(rule.access, Access::Role(Role::Owner | Role::Operator))

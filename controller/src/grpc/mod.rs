@@ -13,6 +13,7 @@ mod audit;
 mod auth;
 mod chunks;
 pub mod connection;
+mod credential;
 mod enrolment;
 mod event;
 mod evidence;
@@ -129,7 +130,8 @@ pub fn agents_router(api: &Api, gate: layers::Gate) -> Router {
     let routes = Routes::new(limited!(agent_session_service_server::AgentSessionServiceServer, api))
         .add_service(limited!(publish_permit_service_server::PublishPermitServiceServer, api))
         .add_service(limited!(evidence_service_server::EvidenceServiceServer, api))
-        .add_service(limited!(agent_identity_service_server::AgentIdentityServiceServer, api));
+        .add_service(limited!(agent_identity_service_server::AgentIdentityServiceServer, api))
+        .add_service(limited!(agent_credential_service_server::AgentCredentialServiceServer, api));
     gate.around(routes.into_axum_router())
 }
 

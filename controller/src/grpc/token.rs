@@ -78,8 +78,11 @@ impl TokenService for Api {
         request: Request<v1::CreateTokenRequest>,
     ) -> Result<Response<v1::CreateTokenResponse>, Status> {
         let bearer = bearer(&request)?;
-        let v1::CreateTokenRequest { name, scopes, ttl } = request.into_inner();
-        let created = self.people.create_token(&bearer, &name, &scopes, ttl_of(ttl)?).await;
+        let v1::CreateTokenRequest { name, scopes, ttl, request_id } = request.into_inner();
+        let mut violations = Violations::new();
+        let request_id = convert::request_id(&mut violations, &request_id);
+        let request_id = checked(violations, request_id)?;
+        let created = self.people.create_token(&bearer, &request_id, &name, &scopes, ttl_of(ttl)?).await;
         let (token, secret) = created.map_err(status::from)?;
         Ok(Response::new(v1::CreateTokenResponse { token: Some(wire_token(token)), secret }))
     }

@@ -124,13 +124,14 @@ impl WorkspaceService for Api {
         request: Request<v1::CreateInvitationRequest>,
     ) -> Result<Response<v1::CreateInvitationResponse>, Status> {
         let caller = caller(&request)?;
-        let v1::CreateInvitationRequest { email, role, ttl } = request.into_inner();
+        let v1::CreateInvitationRequest { email, role, ttl, request_id } = request.into_inner();
         let ttl = ttl_of(ttl)?;
         let mut violations = Violations::new();
+        let request_id = convert::request_id(&mut violations, &request_id);
         let role = read_role(&mut violations, role);
-        let role = checked(violations, role)?;
+        let (request_id, role) = checked(violations, request_id.zip(role))?;
         let (invitation, secret) =
-            self.people.invite(&caller, &email, role, ttl).await.map_err(status::from)?;
+            self.people.invite(&caller, &request_id, &email, role, ttl).await.map_err(status::from)?;
         Ok(Response::new(v1::CreateInvitationResponse {
             invitation: Some(wire_invitation(invitation)),
             secret,

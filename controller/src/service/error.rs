@@ -165,6 +165,8 @@ reasons! {
     JoinStale = "JOIN_STALE", Aborted;
     /// The challenge of a return is too old, used, or not ours.
     ReturnChallengeInvalid = "RETURN_CHALLENGE_INVALID", Aborted;
+    /// Agent, key or generation of a sealed credential are no longer the present ones.
+    CredentialOutdated = "CREDENTIAL_OUTDATED", Aborted;
     /// The run is not the job's present one.
     StaleRun = "STALE_RUN", Aborted;
     /// The etag is old.
@@ -189,6 +191,8 @@ reasons! {
     EnrolmentTokenInvalid = "ENROLMENT_TOKEN_INVALID", Unauthenticated;
     /// The enrolment string was used by another key.
     EnrolmentTokenUsed = "ENROLMENT_TOKEN_USED", PermissionDenied;
+    /// The agent's bound key has not signed the key for credentials.
+    CredentialKeyUnsigned = "CREDENTIAL_KEY_UNSIGNED", PermissionDenied;
     /// The role does not allow the method.
     RoleInsufficient = "ROLE_INSUFFICIENT", PermissionDenied;
     /// The user is not approved yet, or suspended.
@@ -357,6 +361,8 @@ impl From<tradepost_store::Error> for Error {
 
 fn conflicting(conflict: Conflict) -> Error {
     let (reason, message) = match conflict {
+        // Use cases of sealed values seal anew; commands of keys tell what is in use.
+        Conflict::KeySuperseded | Conflict::KeyInUse => return Error::contention(),
         Conflict::AccountName => {
             (Reason::AccountNameTaken, "another account of this workspace has this name; choose another one")
         }

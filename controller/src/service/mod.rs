@@ -18,6 +18,7 @@ pub mod event;
 pub mod evidence;
 pub mod fleet;
 pub mod job;
+pub mod keys;
 pub mod listing;
 pub mod pacing;
 pub mod page;

@@ -239,7 +239,12 @@ async fn people(system: &System, ledger: &mut Ledger, operator: &User) -> Result
     ledger.tells("AuthService/StepUp", ask!(eve, AuthServiceClient.step_up(message))).await?;
     second_factor(system, ledger, &eve).await?;
 
-    let message = v1::CreateTokenRequest { name: "ci".into(), scopes: vec!["*".into()], ttl: None };
+    let message = v1::CreateTokenRequest {
+        name: "ci".into(),
+        scopes: vec!["*".into()],
+        ttl: None,
+        request_id: crate::person::fresh_request(),
+    };
     let made =
         ledger.tells("TokenService/CreateToken", ask!(eve, TokenServiceClient.create_token(message))).await?;
     let token = made.into_inner().token.context("a token")?.id;
@@ -311,8 +316,11 @@ async fn workspaces(system: &System, ledger: &mut Ledger) -> Result<()> {
     let create = ask!(owner, WorkspaceServiceClient.create_workspace(message.clone()));
     ledger.tells("WorkspaceService/CreateWorkspace", create).await?;
     ledger.tells_nothing(ask!(owner, WorkspaceServiceClient.create_workspace(message))).await?;
-    let message =
-        v1::CreateInvitationRequest { email: String::new(), role: v1::Role::Viewer.into(), ttl: None };
+    let message = v1::CreateInvitationRequest {
+        role: v1::Role::Viewer.into(),
+        request_id: crate::person::fresh_request(),
+        ..Default::default()
+    };
     let invite = ask!(owner, WorkspaceServiceClient.create_invitation(message));
     let made = ledger.tells("WorkspaceService/CreateInvitation", invite).await?.into_inner();
     let message = v1::RevokeInvitationRequest { id: made.invitation.context("an invitation")?.id };
@@ -376,6 +384,7 @@ async fn agents(system: &System, ledger: &mut Ledger, user: &User) -> Result<(Ag
     ledger.tells("AccountService/UpdateAccount", user.auto_republish(&account, false)).await?;
     ledger.tells("AccountService/BindAccount", user.bind(&account, &other.id)).await?;
     user.bind(&account, &agent.id).await?;
+    credentials(system, ledger, user, &agent, &account).await?;
     let set = v1::PacingPolicy { per_day: Some(50), ..v1::PacingPolicy::default() };
     let message = v1::UpdatePacingRequest { account_id: account.clone(), set: Some(set), reset: false };
     ledger
@@ -391,6 +400,31 @@ async fn agents(system: &System, ledger: &mut Ledger, user: &User) -> Result<(Ag
         .tells("AccountService/ResumeAccount", ask!(user, AccountServiceClient.resume_account(message)))
         .await?;
     Ok((agent, account))
+}
+
+/// A key for credentials, and a credential.
+async fn credentials(
+    system: &System,
+    ledger: &mut Ledger,
+    user: &User,
+    agent: &Agent,
+    account: &str,
+) -> Result<()> {
+    use crate::credentials::{set, tell};
+    let stream = agent.attach(system, &[]).await?;
+    ledger
+        .tells("AgentCredentialService/TellCredentialKey", tell(&stream.channel, agent, &agent.key))
+        .await?;
+    ledger.tells("AccountService/SetCredential", set(user, account, &agent.id, 1)).await?;
+    let message = v1::RemoveCredentialRequest { account_id: account.to_owned() };
+    ledger
+        .tells(
+            "AccountService/RemoveCredential",
+            ask!(user, AccountServiceClient.remove_credential(message.clone())),
+        )
+        .await?;
+    ledger.tells_nothing(ask!(user, AccountServiceClient.remove_credential(message))).await?;
+    Ok(())
 }
 
 /// Makes listings; returns their ids.
@@ -591,7 +625,11 @@ async fn a_call_is_known_by_its_clients_id_and_owners_see_their_own_log_alone() 
     let system = System::start().await?;
     let (ours, theirs) = (system.person("ours").await?, system.person("theirs").await?);
     let call = uuid::Uuid::from_u128(0x1234_5678);
-    let message = v1::CreateInvitationRequest { role: v1::Role::Viewer.into(), ..Default::default() };
+    let message = v1::CreateInvitationRequest {
+        role: v1::Role::Viewer.into(),
+        request_id: crate::person::fresh_request(),
+        ..Default::default()
+    };
     let mut request = ours.request(message);
     request.metadata_mut().insert("tradepost-call", call.to_string().parse()?);
     let answer = ours.workspaces().create_invitation(request).await?;

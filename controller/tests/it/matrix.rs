@@ -137,13 +137,17 @@ async fn a_token_does_what_its_scopes_name() -> Result<()> {
             "{path} needs {scope}: {refused:?}"
         );
     }
-    let passing_on = v1::CreateTokenRequest { name: "x".into(), scopes: vec!["*".into()], ttl: None };
+    let request = |scope: &str| v1::CreateTokenRequest {
+        name: "x".into(),
+        scopes: vec![scope.into()],
+        ttl: None,
+        request_id: crate::person::fresh_request(),
+    };
     let maker = owner.api_token(&["tokens:write", "listings:read"]).await?;
     let path = "/tradepost.v1.TokenService/CreateToken";
-    let refused = owner.may(&maker, path, passing_on).await.expect_err("more than it has");
+    let refused = owner.may(&maker, path, request("*")).await.expect_err("more than it has");
     assert_eq!(reason(&refused), "SCOPE_INSUFFICIENT");
-    let fewer = v1::CreateTokenRequest { name: "x".into(), scopes: vec!["listings:read".into()], ttl: None };
-    owner.may(&maker, path, fewer).await?;
+    owner.may(&maker, path, request("listings:read")).await?;
     let refused = owner.may(&maker, "/tradepost.v1.AuthService/StepUp", v1::StepUpRequest::default()).await;
     assert_eq!(reason(&refused.expect_err("no session")), "SESSION_NEEDED");
     Ok(())
@@ -208,6 +212,19 @@ fn probes(of: &Things) -> Vec<(&'static str, Vec<u8>)> {
             v1::UpdatePacingRequest { account_id: of.account.clone(), set: None, reset: true }
                 .encode_to_vec(),
         ),
+        ("AccountService/GetCredential", id(&of.account)),
+        (
+            "AccountService/SetCredential",
+            v1::SetCredentialRequest {
+                account_id: of.account.clone(),
+                agent_id: of.agent.clone(),
+                key_id: "0123456789abcdef".into(),
+                generation: 1,
+                sealed: vec![1; 100],
+            }
+            .encode_to_vec(),
+        ),
+        ("AccountService/RemoveCredential", id(&of.account)),
         ("AccountService/PauseAccount", id(&of.account)),
         ("AccountService/ResumeAccount", id(&of.account)),
         ("AgentService/GetAgent", id(&of.agent)),

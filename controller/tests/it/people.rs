@@ -301,3 +301,50 @@ async fn passwords_are_changed_and_reset() -> Result<()> {
     system.sign_in("ada@example.com", &fresh_address()).await?;
     Ok(())
 }
+
+/// An answer with a secret that was lost: the repeat makes nothing twice, and what was in the lost answer works no more.
+#[tokio::test]
+async fn a_repeated_request_gives_one_token_and_one_invitation() -> Result<()> {
+    let system = System::start().await?;
+    let ada = system.person("ada").await?;
+    let mut tokens = v1::token_service_client::TokenServiceClient::new(ada.channel.clone());
+    let token = |name: &str| {
+        ada.request(v1::CreateTokenRequest {
+            name: name.into(),
+            scopes: vec!["*".into()],
+            ttl: None,
+            request_id: "t".into(),
+        })
+    };
+    let lost = tokens.create_token(token("ci")).await?.into_inner();
+    system.clock.advance(MINUTE);
+    let made = tokens.create_token(token("ci")).await?.into_inner();
+    let (of_lost, of_made) = (lost.token.unwrap_or_default(), made.token.unwrap_or_default());
+    assert_eq!((&of_made.id, of_made.created_at), (&of_lost.id, of_lost.created_at));
+    let who = "/tradepost.v1.AuthService/WhoAmI";
+    ada.may(&made.secret, who, v1::WhoAmIRequest {}).await?;
+    let refused = ada.may(&lost.secret, who, v1::WhoAmIRequest {}).await.expect_err("of the lost answer");
+    assert_eq!(reason(&refused), "TOKEN_INVALID");
+    let other = tokens.create_token(token("another")).await.expect_err("another request of that name");
+    assert_eq!(reason(&other), "ID_TAKEN");
+    let listed = tokens.list_tokens(ada.request(v1::ListTokensRequest::default())).await?.into_inner().tokens;
+    assert_eq!(listed.len(), 1);
+
+    let invitation = |role: v1::Role| {
+        let role = role.into();
+        ada.request(v1::CreateInvitationRequest { role, request_id: "i".into(), ..Default::default() })
+    };
+    let lost = ada.workspaces().create_invitation(invitation(v1::Role::Viewer)).await?.into_inner();
+    let made = ada.workspaces().create_invitation(invitation(v1::Role::Viewer)).await?.into_inner();
+    assert_eq!(made.invitation.unwrap_or_default().id, lost.invitation.unwrap_or_default().id);
+    let other =
+        ada.workspaces().create_invitation(invitation(v1::Role::Owner)).await.expect_err("another role");
+    assert_eq!(reason(&other), "ID_TAKEN");
+    let bob = system.person("bob").await?;
+    assert_eq!(reason(&bob.join(&lost.secret).await.expect_err("of the lost answer")), "INVITATION_INVALID");
+    bob.join(&made.secret).await?;
+    let used =
+        ada.workspaces().create_invitation(invitation(v1::Role::Viewer)).await.expect_err("it was used");
+    assert_eq!(reason(&used), "ID_TAKEN");
+    Ok(())
+}

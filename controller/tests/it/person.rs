@@ -1,6 +1,6 @@
 //! People who sign in.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use prost::Message;
@@ -32,6 +32,12 @@ pub(crate) struct Person {
 pub(crate) fn fresh_address() -> String {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     format!("192.0.2.{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The name of a request that nobody else in this process has.
+pub(crate) fn fresh_request() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("request-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A request from an address, as a trusted proxy passes it on.
@@ -135,7 +141,12 @@ impl Person {
     }
 
     pub(crate) async fn invite(&self, email: &str, role: v1::Role) -> Result<String, Status> {
-        let message = v1::CreateInvitationRequest { email: email.into(), role: role.into(), ttl: None };
+        let message = v1::CreateInvitationRequest {
+            email: email.into(),
+            role: role.into(),
+            ttl: None,
+            request_id: fresh_request(),
+        };
         Ok(self.workspaces().create_invitation(self.request(message)).await?.into_inner().secret)
     }
 
@@ -151,6 +162,7 @@ impl Person {
             name: "ci".into(),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
             ttl: None,
+            request_id: fresh_request(),
         };
         let made = v1::token_service_client::TokenServiceClient::new(self.channel.clone())
             .create_token(self.request(message))

@@ -12,6 +12,7 @@
 pub mod account;
 pub mod agent;
 pub mod audit;
+pub mod credential;
 pub mod event;
 pub mod failure;
 pub mod fair;

@@ -21,7 +21,7 @@ pub struct Pack {
     pub site: String,
     /// What the site calls itself, for people.
     pub title: String,
-    /// Signing in by recipe is allowed: practice sites only.
+    /// A practice site: passwords that are kept in the clear on the agent's PC may be used, too.
     #[serde(default)]
     pub practice: bool,
     /// Paths on the site: `{{pack.paths.NAME}}`.

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use secrecy::SecretString;
 use tradepost_domain::listing::Condition;
 use tradepost_domain::money::Money;
 use url::Url;
+use zeroize::Zeroize;
 
 /// The input of one job.
 #[derive(Debug, Clone)]
@@ -41,12 +43,12 @@ pub struct Listing {
     pub photos: Vec<PathBuf>,
 }
 
-/// What a person types to sign in. Used for practice sites only; printed by nothing.
+/// What a person types to sign in; printed by nothing, and gone from memory when it is dropped.
 pub struct Credential {
     /// The name or e-mail address.
-    pub username: String,
+    pub username: SecretString,
     /// The password.
-    pub password: String,
+    pub password: SecretString,
 }
 
 /// The variables of one job, by dotted name.
@@ -96,8 +98,11 @@ impl Values {
         self.map.extend(other.map);
     }
 
-    /// Forgets every value whose name begins with `prefix`.
+    /// Forgets every value whose name begins with `prefix`, and wipes it from memory.
     pub fn forget(&mut self, prefix: &str) {
+        for (_, values) in self.map.iter_mut().filter(|(name, _)| name.starts_with(prefix)) {
+            values.zeroize();
+        }
         self.map.retain(|name, _| !name.starts_with(prefix));
     }
 }

@@ -1,6 +1,7 @@
 //! Layered configuration of a process.
 //!
-//! Later layers win, key by key: the `Default`s of the target type, TOML files in the order given, the environment, flags.
+//! Later layers win, key by key: the `Default`s of the target type, TOML files in the order given, a `.env` file, the
+//! environment, flags.
 //! Environment variables are called `TRADEPOST_<PROGRAM>__<SECTION>__<KEY>`; their text becomes whatever type the key has.
 //! A key that the target type does not know is refused, and every problem found is reported with where the value came
 //! from, its path, and the mend.
@@ -41,10 +42,11 @@ use self::tree::{Node, Problems};
 pub use self::units::{duration, size};
 
 /// Where a program's configuration comes from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Sources {
     prefix: String,
     files: Vec<File>,
+    dotenv: Option<PathBuf>,
     environment: Vec<(String, String)>,
     flags: Vec<Flag>,
     secrets: BTreeSet<String>,
@@ -54,6 +56,20 @@ pub struct Sources {
 #[derive(Debug)]
 pub struct Error {
     problems: Vec<Problem>,
+}
+
+/// What stands in place of a secret.
+pub const MASK: &str = "********";
+
+/// One key and what holds for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The path, such as `api.listen`.
+    pub key: String,
+    /// The value as it is written.
+    pub value: String,
+    /// The file, variable or flag; `default` when nobody set it.
+    pub origin: String,
 }
 
 /// One thing that is wrong.
@@ -79,7 +95,7 @@ enum Presence {
     Optional,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Flag {
     name: &'static str,
     key: &'static str,
@@ -105,12 +121,25 @@ pub fn load<T: DeserializeOwned>(sources: &Sources) -> Result<T, Error> {
 
 // === impl Sources ===
 
+impl fmt::Debug for Sources {
+    /// Without the values of variables and flags: they hold secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.environment.iter().map(|(name, _)| name.as_str()).collect();
+        formatter
+            .debug_struct("Sources")
+            .field("files", &self.files)
+            .field("environment", &names)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Sources {
     /// The sources of `program` (such as `controller`); none is set yet.
     pub fn new(program: &str) -> Self {
         Self {
             prefix: format!("TRADEPOST_{}__", program.to_uppercase().replace('-', "_")),
             files: Vec::new(),
+            dotenv: None,
             environment: Vec::new(),
             flags: Vec::new(),
             secrets: BTreeSet::new(),
@@ -135,6 +164,13 @@ impl Sources {
     #[must_use]
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         self.environment.extend(variables.into_iter().filter(|(name, _)| name.starts_with(&self.prefix)));
+        self
+    }
+
+    /// Adds a file of `NAME=value` lines, usually `.env`, if it is there. The environment itself counts more.
+    #[must_use]
+    pub fn dotenv(mut self, path: impl Into<PathBuf>) -> Self {
+        self.dotenv = Some(path.into());
         self
     }
 
@@ -169,14 +205,13 @@ impl Sources {
                 tree.merge(layer);
             }
         }
-        let mut layer = Node::empty_table();
-        for (name, value) in &self.environment {
-            let key = name.trim_start_matches(&self.prefix).to_lowercase();
-            let path: Vec<&str> = key.split("__").collect();
-            layer.insert(&path, Node::text(value, &format!("environment variable {name}")), problems);
+        if let Some(path) = &self.dotenv {
+            let variables = read_dotenv(path, problems).into_iter();
+            let ours = variables.filter(|(name, _)| name.starts_with(&self.prefix));
+            tree.merge(self.variables(ours, &|name| format!("{}: {name}", path.display()), problems));
         }
-        self.read_secrets(&mut layer, None, problems);
-        tree.merge(layer);
+        let variables = self.environment.iter().cloned();
+        tree.merge(self.variables(variables, &|name| format!("environment variable {name}"), problems));
         let mut layer = Node::empty_table();
         for flag in &self.flags {
             let path: Vec<&str> = flag.key.split('.').collect();
@@ -185,6 +220,35 @@ impl Sources {
         self.read_secrets(&mut layer, None, problems);
         tree.merge(layer);
         tree
+    }
+
+    fn variables(
+        &self,
+        variables: impl Iterator<Item = (String, String)>,
+        origin: &dyn Fn(&str) -> String,
+        problems: &mut Problems,
+    ) -> Node {
+        let mut layer = Node::empty_table();
+        for (name, value) in variables {
+            let key = name.trim_start_matches(&self.prefix).to_lowercase();
+            let path: Vec<&str> = key.split("__").collect();
+            layer.insert(&path, Node::text(&value, &origin(&name)), problems);
+        }
+        self.read_secrets(&mut layer, None, problems);
+        layer
+    }
+
+    /// What holds, key by key, over `defaults` (TOML), each with where it comes from. Secrets are masked.
+    pub fn settings(&self, defaults: &str) -> Vec<Setting> {
+        let mut problems = Problems::default();
+        let table = defaults.parse::<toml::Table>().unwrap_or_default();
+        let mut tree = Node::from_toml(toml::Value::Table(table), "default");
+        tree.merge(self.merged(&mut problems));
+        let mut settings = tree.leaves();
+        for setting in settings.iter_mut().filter(|setting| self.secrets.contains(&setting.key)) {
+            setting.value = MASK.to_owned();
+        }
+        settings
     }
 
     /// Replaces each `<secret>_file` of one layer by the content of the file; relative paths start at `base`.
@@ -216,6 +280,34 @@ impl Sources {
             }
         }
     }
+}
+
+/// The lines of a file of variables. What cannot be read is named by its place alone: it may hold a secret.
+fn read_dotenv(path: &Path, problems: &mut Problems) -> Vec<(String, String)> {
+    let origin = path.display().to_string();
+    let lines = match dotenvy::from_path_iter(path) {
+        Ok(lines) => lines,
+        Err(dotenvy::Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(_) => {
+            problems.add(Some(&origin), "", "cannot read this file");
+            return Vec::new();
+        }
+    };
+    let mut variables = Vec::new();
+    for line in lines {
+        match line {
+            Ok(variable) => variables.push(variable),
+            Err(_) => problems.add(
+                Some(&origin),
+                "",
+                format!(
+                    "entry {} is not NAME=value; put quotes around a value with spaces",
+                    variables.len() + 1
+                ),
+            ),
+        }
+    }
+    variables
 }
 
 fn read_file(file: &File, problems: &mut Problems) -> Option<Node> {

@@ -36,9 +36,9 @@ use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::Dispatch;
-use tracing_subscriber::filter::{EnvFilter, Targets};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, Targets};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::layer::{Filter, Layer, SubscriberExt};
 
 pub use self::prometheus::{Metrics, install_metrics, metrics_server};
 pub use self::trace_context::{
@@ -148,8 +148,21 @@ where
         Some(export) => Some(export.layer(options)?),
         None => None,
     };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans);
+    let subscriber =
+        tracing_subscriber::registry().with(lines.with_filter(filter.and(tactful()))).with(spans);
     Ok((Dispatch::new(subscriber), Guard { export }))
+}
+
+/// Libraries that write what they carry, header by header and body by body, when they are asked for details: passwords that
+/// are typed in a browser, bearer tokens. Whatever the filter says, they are not heard below `info`.
+const TALKATIVE: [&str; 7] =
+    ["thirtyfour", "h2", "hyper", "hyper_util", "reqwest", "tower_http", "tungstenite"];
+
+fn tactful<S>() -> impl Filter<S> + Send + Sync + 'static {
+    tracing_subscriber::filter::filter_fn(|metadata: &tracing::Metadata<'_>| {
+        let library = metadata.target().split("::").next().unwrap_or_default();
+        *metadata.level() <= tracing::Level::INFO || !TALKATIVE.contains(&library)
+    })
 }
 
 // === impl Options ===

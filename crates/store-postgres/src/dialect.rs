@@ -39,6 +39,19 @@ pub(crate) async fn hold_listing(
     Ok(held.is_some())
 }
 
+/// Whether the data key is in use; stays so until the transaction ends.
+pub(crate) async fn hold_data_key(conn: &mut Conn, scope: Uuid, version: i64) -> Result<bool, Fault> {
+    let held = sqlx::query_scalar!(
+        r#"SELECT version AS "version!" FROM data_keys
+           WHERE scope_id = $1 AND version = $2 AND superseded_at IS NULL FOR SHARE"#,
+        scope,
+        version,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(held.is_some())
+}
+
 /// Records when those streams were heard that are current, and returns their agents.
 pub(crate) async fn touch_agents(
     conn: &mut Conn,

@@ -126,8 +126,7 @@ fn serve_queues(keyed: &PgConnectOptions, telling: &Telling, tasks: &Tasks) -> Q
         let (writes, queue) = mpsc::channel(group::QUEUE);
         let queue = Arc::new(tokio::sync::Mutex::new(queue));
         for _ in 0..number {
-            tasks
-                .spawn("postgres_writes", group::serve(keyed.clone(), Arc::clone(&queue), telling.clone()));
+            tasks.spawn("postgres_writes", group::serve(keyed.clone(), Arc::clone(&queue), telling.clone()));
         }
         writes
     };
@@ -140,8 +139,10 @@ fn serve_queues(keyed: &PgConnectOptions, telling: &Telling, tasks: &Tasks) -> Q
     let (runs, asked) = mpsc::channel(QUESTIONS);
     tasks.spawn("postgres_runs", coalesce::serve(keyed.clone(), asked, gather::load_runs, at_once));
     let (agent_runs, asked) = mpsc::channel(QUESTIONS);
-    tasks
-        .spawn("postgres_agent_runs", coalesce::serve(keyed.clone(), asked, beats::load_agent_runs, BEAT_DELAY));
+    tasks.spawn(
+        "postgres_agent_runs",
+        coalesce::serve(keyed.clone(), asked, beats::load_agent_runs, BEAT_DELAY),
+    );
     let (beats, asked) = mpsc::channel(QUESTIONS);
     tasks.spawn("postgres_beats", coalesce::serve(keyed.clone(), asked, beats::extend, at_once));
     let (pacing, asked) = mpsc::channel(QUESTIONS);

@@ -38,6 +38,19 @@ pub(crate) async fn hold_listing(
     Ok(held.is_some())
 }
 
+/// Whether the data key is in use; stays so until the transaction ends.
+pub(crate) async fn hold_data_key(conn: &mut Conn, scope: Uuid, version: i64) -> Result<bool, Fault> {
+    let held = sqlx::query_scalar!(
+        r#"SELECT version AS "version!" FROM data_keys
+           WHERE scope_id = $1 AND version = $2 AND superseded_at IS NULL"#,
+        scope,
+        version,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(held.is_some())
+}
+
 /// Extends the leases of those runs that are current, and returns them.
 pub(crate) async fn extend_leases(
     conn: &mut Conn,

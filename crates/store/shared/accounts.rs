@@ -134,6 +134,7 @@ impl Accounts for Backend {
                 )
                 .execute(&mut *tx.conn)
                 .await?;
+                super::credentials::leave_agent(&mut tx, id, agent, now).await?;
                 tx.hints.push(Hint::Agent(agent));
                 let subject = Subject { account: Some(id), agent: Some(agent), ..Subject::default() };
                 tx.append_event(workspace, Kind::AccountChanged, subject, json!({}), now).await?;

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use tradepost_domain::id::{SessionId, UserId};
 use tradepost_domain::time::Timestamp;
 use tradepost_store::audit::aside;
-use tradepost_store::{Error, Factor, Factors, Sealed};
+use tradepost_store::{Error, Factor, Factors, Scope, Sealed};
 
+use super::secrets::hold_data_key;
 use super::{Fault, Tx, users};
 use crate::backend::Backend;
 use crate::time::Time;
@@ -20,8 +21,9 @@ struct FactorRow {
 #[async_trait]
 impl Factors for Backend {
     async fn begin_factor(&self, user: UserId, seed: Sealed, now: Timestamp) -> Result<(), Error> {
-        self.write(move |tx| {
+        self.write(move |mut tx| {
             Box::pin(async move {
+                hold_data_key(&mut tx, Scope::System, seed.key_version).await?;
                 let begun = sqlx::query!(
                     "INSERT INTO second_factors (user_id, sealed_seed, key_version, created_at) VALUES ($1, $2, $3, $4)
                      ON CONFLICT (user_id) DO UPDATE SET sealed_seed = $2, key_version = $3, created_at = $4

@@ -3,7 +3,9 @@
 use tradepost_domain::audit::{Chain, Detail, Target};
 use tradepost_domain::id::{InvitationId, UserId, WorkspaceId};
 use tradepost_domain::time::Timestamp;
-use tradepost_store::{Cursor, Error, Guest, Invitation, NewInvitation, PageRequest, Slice};
+use tradepost_store::{
+    Conflict, Cursor, Error, Guest, Invitation, NewInvitation, PageRequest, REPEATED, Slice,
+};
 use uuid::Uuid;
 
 use super::{Fault, Tx, members, page, users};
@@ -56,10 +58,15 @@ impl InvitationRow {
     }
 }
 
-pub(super) async fn add(tx: Tx<'_>, invitation: NewInvitation, now: Timestamp) -> Result<(), Fault> {
-    sqlx::query!(
-        "INSERT INTO invitations (id, workspace_id, email, role, hash, created_by, created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+pub(super) async fn add(tx: Tx<'_>, invitation: NewInvitation, now: Timestamp) -> Result<Timestamp, Fault> {
+    let made = sqlx::query_scalar!(
+        r#"INSERT INTO invitations (id, workspace_id, email, role, hash, created_by, created_at, expires_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+           ON CONFLICT (id) DO UPDATE SET hash = $5, expires_at = $8
+           WHERE invitations.workspace_id = $2 AND invitations.email = $3 AND invitations.role = $4
+               AND invitations.created_by = $6 AND invitations.accepted_at IS NULL AND invitations.revoked_at IS NULL
+               AND invitations.created_at > $9
+           RETURNING created_at AS "created_at!: Time""#,
         invitation.id.0,
         invitation.workspace.0,
         invitation.email,
@@ -68,10 +75,11 @@ pub(super) async fn add(tx: Tx<'_>, invitation: NewInvitation, now: Timestamp) -
         invitation.created_by.0,
         Time(now),
         Time(invitation.expires_at),
+        Time(now - REPEATED),
     )
-    .execute(&mut *tx.conn)
+    .fetch_optional(&mut *tx.conn)
     .await?;
-    Ok(())
+    Ok(made.ok_or(Error::Conflict(Conflict::Id))?.0)
 }
 
 pub(super) async fn list(

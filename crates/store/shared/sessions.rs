@@ -289,7 +289,7 @@ impl Sessions for Backend {
         .await
     }
 
-    async fn add_api_token(&self, token: NewApiToken, now: Timestamp) -> Result<(), Error> {
+    async fn add_api_token(&self, token: NewApiToken, now: Timestamp) -> Result<Timestamp, Error> {
         self.write(move |tx| Box::pin(tokens::add(tx, token, now))).await
     }
 

@@ -3,11 +3,12 @@
 use tradepost_domain::id::{TokenId, UserId, WorkspaceId};
 use tradepost_domain::time::Timestamp;
 use tradepost_store::{
-    ApiToken, Bearer, Credential, Cursor, Error, Membership, NewApiToken, PageRequest, Slice,
+    ApiToken, Bearer, Conflict, Credential, Cursor, Error, Membership, NewApiToken, PageRequest, REPEATED,
+    Slice,
 };
 use uuid::Uuid;
 
-use super::{Fault, Tx, page, users};
+use super::{Fault, Tx, members, page, users};
 use crate::backend::Conn;
 use crate::time::Time;
 
@@ -76,11 +77,15 @@ pub(super) async fn bearer(conn: &mut Conn, hash: [u8; 32], now: Timestamp) -> R
     }))
 }
 
-pub(super) async fn add(tx: Tx<'_>, token: NewApiToken, now: Timestamp) -> Result<(), Fault> {
-    let added = sqlx::query!(
-        "INSERT INTO api_tokens (id, user_id, workspace_id, name, scopes, hash, created_at, expires_at)
-         SELECT $1, m.user_id, m.workspace_id, $4, $5, $6, $7, $8 FROM memberships m
-         WHERE m.workspace_id = $3 AND m.user_id = $2",
+pub(super) async fn add(tx: Tx<'_>, token: NewApiToken, now: Timestamp) -> Result<Timestamp, Fault> {
+    let made = sqlx::query_scalar!(
+        r#"INSERT INTO api_tokens (id, user_id, workspace_id, name, scopes, hash, created_at, expires_at)
+           SELECT $1, m.user_id, m.workspace_id, $4, $5, $6, $7, $8 FROM memberships m
+           WHERE m.workspace_id = $3 AND m.user_id = $2
+           ON CONFLICT (id) DO UPDATE SET hash = $6, expires_at = $8
+           WHERE api_tokens.user_id = $2 AND api_tokens.workspace_id = $3 AND api_tokens.name = $4
+               AND api_tokens.scopes = $5 AND api_tokens.revoked_at IS NULL AND api_tokens.created_at > $9
+           RETURNING created_at AS "created_at!: Time""#,
         token.id.0,
         token.user.0,
         token.workspace.0,
@@ -89,10 +94,15 @@ pub(super) async fn add(tx: Tx<'_>, token: NewApiToken, now: Timestamp) -> Resul
         &token.hash[..],
         Time(now),
         token.expires_at.map(Time),
+        Time(now - REPEATED),
     )
-    .execute(&mut *tx.conn)
+    .fetch_optional(&mut *tx.conn)
     .await?;
-    if added.rows_affected() == 0 { Err(Error::Stale.into()) } else { Ok(()) }
+    if let Some(made) = made {
+        return Ok(made.0);
+    }
+    let member = members::find(tx.conn, token.workspace, token.user).await?;
+    Err(if member.is_some() { Error::Conflict(Conflict::Id) } else { Error::Stale }.into())
 }
 
 pub(super) async fn list(

@@ -355,7 +355,7 @@ impl Users for Backend {
         self.write(move |tx| Box::pin(members::transfer(tx, workspace, from, to))).await
     }
 
-    async fn add_invitation(&self, invitation: NewInvitation, now: Timestamp) -> Result<(), Error> {
+    async fn add_invitation(&self, invitation: NewInvitation, now: Timestamp) -> Result<Timestamp, Error> {
         self.write(move |tx| Box::pin(invitations::add(tx, invitation, now))).await
     }
 

@@ -25,6 +25,10 @@ pub enum Conflict {
     LastOwner,
     /// The system would be left without an active operator.
     LastOperator,
+    /// The value is sealed under a data key that is no longer in use: seal it anew.
+    KeySuperseded,
+    /// The key is in use, or something is sealed under it.
+    KeyInUse,
     /// Something else with the same id.
     Id,
 }

@@ -29,7 +29,8 @@ pub struct Factor {
 /// Second factors. Codes are used up here, by compare-and-set: of controllers that race one code, one succeeds.
 #[async_trait]
 pub trait Factors: Send + Sync {
-    /// Begins, or begins anew; `Stale` when the user has a confirmed one.
+    /// Begins, or begins anew; `Stale` when the user has a confirmed one, `Conflict::KeySuperseded` when the seed is not
+    /// sealed under the system's data key in use.
     async fn begin_factor(&self, user: UserId, seed: Sealed, now: Timestamp) -> Result<(), Error>;
 
     /// The user's.

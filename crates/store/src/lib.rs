@@ -15,6 +15,7 @@ pub mod audit;
 mod auth;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod credentials;
 mod error;
 mod events;
 mod evidence;
@@ -29,11 +30,14 @@ pub mod model;
 mod page;
 mod photos;
 mod retention;
+mod secrets;
 mod sessions;
 mod throttles;
 mod users;
 mod wake;
 mod work;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tradepost_domain::time::Timestamp;
@@ -42,6 +46,7 @@ pub use self::accounts::Accounts;
 pub use self::agents::{Agents, Attachment, NewAgent, NewEnrolmentToken, Redeemed};
 pub use self::audit::{Audit, AuditFilter, Listed, Waiting};
 pub use self::auth::{Auth, NewToken, NewUser, Principal, Role};
+pub use self::credentials::{AccountCredential, AccountCredentials, CredentialKey, NewAccountCredential};
 pub use self::error::{Conflict, Error};
 pub use self::events::Events;
 pub use self::evidence::{Evidence, EvidenceFile};
@@ -54,6 +59,7 @@ pub use self::looks::Looks;
 pub use self::page::{Cursor, PageRequest, Slice};
 pub use self::photos::Photos;
 pub use self::retention::Retention;
+pub use self::secrets::{DataKey, Reseal, Scope, SealedColumn, SealedRow, Secrets};
 pub use self::sessions::{
     ApiToken, Bearer, Credential, NewApiToken, NewSecrets, NewSession, RefreshToken, Session, Sessions,
 };
@@ -67,6 +73,9 @@ pub use self::work::{
     Change, ChangeLook, ChangeReceipt, Claim, EpochGuard, JobFilter, PostingFilter, RunSteps, Step,
     StepStatus, StoredStep, Work,
 };
+
+/// Who repeats a request within this time means the first one.
+pub const REPEATED: Duration = Duration::from_secs(24 * 3600);
 
 /// A whole store.
 #[async_trait]
@@ -100,6 +109,12 @@ pub trait Store:
 }
 
 /// All that a controller asks of a database: the work, and who may do it.
-pub trait Database: Store + Users + Sessions + Factors + Throttles + Audit {}
+pub trait Database:
+    Store + Users + Sessions + Factors + Throttles + Audit + Secrets + AccountCredentials
+{
+}
 
-impl<T: Store + Users + Sessions + Factors + Throttles + Audit> Database for T {}
+impl<T: Store + Users + Sessions + Factors + Throttles + Audit + Secrets + AccountCredentials> Database
+    for T
+{
+}

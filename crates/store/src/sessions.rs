@@ -203,8 +203,10 @@ pub trait Sessions: Send + Sync {
     /// The session's user has proven who they are.
     async fn prove_session(&self, id: SessionId, now: Timestamp) -> Result<(), Error>;
 
-    /// Adds an API token; `Stale` when the user is no member of its workspace.
-    async fn add_api_token(&self, token: NewApiToken, now: Timestamp) -> Result<(), Error>;
+    /// Adds an API token; `Stale` when the user is no member of its workspace. Asked again within [`REPEATED`](crate::REPEATED)
+    /// with the same id, name and scopes, it gives the token the new hash and end in place of the earlier ones; any other
+    /// use of the id is a conflict. Returns when the token was made.
+    async fn add_api_token(&self, token: NewApiToken, now: Timestamp) -> Result<Timestamp, Error>;
 
     /// The user's own, newest first, whatever became of them.
     async fn list_api_tokens(&self, user: UserId, page: PageRequest) -> Result<Slice<ApiToken>, Error>;

@@ -254,8 +254,10 @@ pub trait Users: Send + Sync {
     async fn transfer_ownership(&self, workspace: WorkspaceId, from: UserId, to: UserId)
     -> Result<(), Error>;
 
-    /// Adds an invitation.
-    async fn add_invitation(&self, invitation: NewInvitation, now: Timestamp) -> Result<(), Error>;
+    /// Adds an invitation. Asked again within [`REPEATED`](crate::REPEATED) with the same id, author, role and address, while
+    /// it is open, it gives the invitation the new hash and end in place of the earlier ones; any other use of the id is a
+    /// conflict. Returns when the invitation was made.
+    async fn add_invitation(&self, invitation: NewInvitation, now: Timestamp) -> Result<Timestamp, Error>;
 
     /// Newest first, whatever became of them.
     async fn list_invitations(

@@ -20,7 +20,7 @@ pub(crate) async fn ledger(State(site): State<Arc<Site>>) -> Json<Value> {
     let now = site.now();
     let submissions: Vec<Value> = world.submissions().iter().map(submission).collect();
     let items: Vec<Value> = world.items().iter().map(|item| standing(item, item.visible <= now)).collect();
-    Json(json!({ "submissions": submissions, "items": items }))
+    Json(json!({ "submissions": submissions, "items": items, "sign_ins": world.sign_ins }))
 }
 
 fn submission(submission: &Submission) -> Value {

@@ -57,11 +57,13 @@ pub(crate) async fn log_in(
     let account =
         world.account(&email).filter(|account| account.password == pass).map(|account| account.email.clone());
     let Some(account) = account else {
+        world.sign_ins.refused += 1;
         drop(world);
         let message = "The email address or the password is wrong.";
         let page = site.assets.login(&email, local(&next), Some(message));
         return Ok((StatusCode::UNAUTHORIZED, Html(page)).into_response());
     };
+    world.sign_ins.accepted += 1;
     let mut secret = [0_u8; 32];
     site.ids.fill(&mut secret);
     let secret = hex::encode(secret);

@@ -4,11 +4,13 @@ use totp_rs::{Builder, Secret, Totp};
 use tradepost_domain::audit::Target;
 use tradepost_domain::id::UserId;
 use tradepost_domain::throttle;
-use tradepost_store::{Bearer, Error as StoreError, Factor, audit};
+use tradepost_store::{Bearer, Conflict, Error as StoreError, Factor, Scope, audit};
+use zeroize::Zeroizing;
 
 use super::session::{session_of, user_missing};
 use super::{People, hash};
-use crate::seal::Place;
+use crate::seal::{self, Place};
+use crate::service::core::TRIES;
 use crate::service::error::{Error, Reason, Result};
 
 /// As RFC 4226 (R6) recommends, in bytes.
@@ -32,19 +34,28 @@ impl People {
     /// Begins a second factor, or begins it anew; nothing is asked at sign-in until it is confirmed.
     pub async fn begin_factor(&self, bearer: &Bearer) -> Result<Seed> {
         session_of(bearer)?;
-        let mut seed = zeroize::Zeroizing::new([0_u8; SEED]);
+        let mut seed = Zeroizing::new([0_u8; SEED]);
         self.core.ids.fill(seed.as_mut_slice());
         let totp = totp(seed.as_slice(), &bearer.email)?;
         let uri = totp.to_url().map_err(|error| Error::internal(error.to_string()))?;
-        let sealed = self.sealer.seal(place(bearer.user), seed.as_slice()).map_err(Error::internal)?;
         audit::about(Target::User, bearer.user.0);
-        match self.store.begin_factor(bearer.user, sealed, self.now()).await {
-            Err(StoreError::Stale) => {
-                let message = "you have a second factor already; remove it first to set up another one";
-                Err(Error::new(Reason::SecondFactorPresent, message))
+        for _ in 0..TRIES {
+            let sealed = self.sealer.seal(Place::seed(bearer.user), seed.as_slice(), self.now()).await;
+            let sealed = sealed.map_err(Error::internal)?;
+            match self.store.begin_factor(bearer.user, sealed, self.now()).await {
+                Err(StoreError::Stale) => {
+                    let message = "you have a second factor already; remove it first to set up another one";
+                    return Err(Error::new(Reason::SecondFactorPresent, message));
+                }
+                Err(StoreError::Conflict(Conflict::KeySuperseded)) => self.sealer.look_again(Scope::System),
+                begun => {
+                    return Ok(
+                        begun.map(|()| Seed { secret: Secret::from(seed.as_slice()).to_base32(), uri })?
+                    );
+                }
             }
-            begun => Ok(begun.map(|()| Seed { secret: Secret::from(seed.as_slice()).to_base32(), uri })?),
         }
+        Err(Error::contention())
     }
 
     /// Confirms it with a code, and gives the recovery codes.
@@ -59,7 +70,7 @@ impl People {
             return Err(nothing());
         }
         let key = self.count_code(bearer.user).await?;
-        let step = self.step(bearer.user, &bearer.email, &factor, code)?.ok_or_else(wrong_code)?;
+        let step = self.step(bearer.user, &bearer.email, factor, code).await?.ok_or_else(wrong_code)?;
         let (codes, hashes) = self.recovery_codes(bearer.user);
         audit::about(Target::User, bearer.user.0);
         match self.store.confirm_factor(bearer.user, step, hashes, self.now()).await {
@@ -115,7 +126,7 @@ impl People {
         let key = self.count_code(user).await?;
         let good = if code.len() == 6 && code.bytes().all(|b| b.is_ascii_digit()) {
             let factor = self.store.find_factor(user).await?.ok_or_else(absent)?;
-            match self.step(user, "", &factor, &code)? {
+            match self.step(user, "", factor, &code).await? {
                 Some(step) => self.store.use_step(user, step).await?,
                 None => false,
             }
@@ -135,11 +146,30 @@ impl People {
     }
 
     /// The time step that `code` belongs to, if it is near enough.
-    fn step(&self, user: UserId, email: &str, factor: &Factor, code: &str) -> Result<Option<i64>> {
-        let seed = self.sealer.open(place(user), &factor.seed).map_err(Error::internal)?;
+    async fn step(&self, user: UserId, email: &str, factor: Factor, code: &str) -> Result<Option<i64>> {
+        let seed = self.open_seed(user, factor).await?;
         let seconds = u64::try_from(self.now().as_micros() / 1_000_000).unwrap_or(0);
         let step = totp(&seed, email)?.check(code.trim(), seconds);
         Ok(step.and_then(|step| i64::try_from(step).ok()))
+    }
+
+    /// The seed of a user's authenticator.
+    pub async fn read_seed(&self, user: UserId) -> Result<Zeroizing<Vec<u8>>> {
+        let factor = self.store.find_factor(user).await?.ok_or_else(absent)?;
+        self.open_seed(user, factor).await
+    }
+
+    async fn open_seed(&self, user: UserId, factor: Factor) -> Result<Zeroizing<Vec<u8>>> {
+        let place = Place::seed(user);
+        let seed = match self.sealer.open(place, &factor.seed).await {
+            // It was sealed anew since it was read, and its old key retired.
+            Err(seal::Error::NoDataKey { .. }) => {
+                let factor = self.store.find_factor(user).await?.ok_or_else(absent)?;
+                self.sealer.open(place, &factor.seed).await
+            }
+            opened => opened,
+        };
+        seed.map_err(Error::internal)
     }
 
     fn recovery_codes(&self, user: UserId) -> (Vec<String>, Vec<[u8; 32]>) {
@@ -162,10 +192,6 @@ fn codes_key(user: UserId) -> String {
 
 fn code_hash(user: UserId, code: &str) -> [u8; 32] {
     hash(&format!("{user} {}", code.to_lowercase()))
-}
-
-fn place(user: UserId) -> Place {
-    Place { table: "second_factors", id: user.0, column: "sealed_seed" }
 }
 
 fn totp(seed: &[u8], email: &str) -> Result<Totp> {

@@ -7,6 +7,7 @@
 //! To add a use case: a method in the file of its noun; its handler in `grpc`; the `access` option on its method.
 
 pub mod bearer;
+pub mod credential;
 pub mod factor;
 pub mod hashing;
 pub mod password;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tradepost_domain::audit::{Detail, Target};
 use tradepost_domain::field::Violations;
-use tradepost_domain::id::TokenId;
+use tradepost_domain::id::{RequestId, TokenId, WorkspaceId};
 use tradepost_domain::scope::Scopes;
-use tradepost_store::{ApiToken, Bearer, Credential, Error as StoreError, NewApiToken, audit};
+use tradepost_store::{ApiToken, Bearer, Conflict, Credential, Error as StoreError, NewApiToken, audit};
 
 use super::session::missing;
 use super::{Kind, People};
@@ -21,10 +21,12 @@ pub const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 const LIST: &str = "tokens";
 
 impl People {
-    /// Makes a token for the caller's present workspace; its text is returned once.
+    /// Makes a token for the caller's present workspace; its text is returned once. The same request gives the same token
+    /// another text: the first one was lost.
     pub async fn create_token(
         &self,
         bearer: &Bearer,
+        request: &RequestId,
         name: &str,
         scopes: &[String],
         ttl: Option<Duration>,
@@ -49,7 +51,8 @@ impl People {
         let (secret, now) = (self.secret(Kind::ApiToken), self.now());
         let expires_at = Some(now + ttl);
         let token = ApiToken {
-            id: TokenId(self.core.id()),
+            // Requests are named within a workspace; here the user stands for it.
+            id: TokenId::of_request(WorkspaceId(bearer.user.0), request),
             workspace: membership.workspace,
             workspace_name: membership.name.clone(),
             name,
@@ -72,7 +75,8 @@ impl People {
         audit::detail(Detail::Scopes, &token.scopes);
         match self.store.add_api_token(new, now).await {
             Err(StoreError::Stale) => Err(super::bearer::no_workspace(&membership.name)),
-            added => Ok(added.map(|()| (token, secret.text))?),
+            Err(StoreError::Conflict(Conflict::Id)) => Err(super::workspace::id_taken()),
+            made => Ok((ApiToken { created_at: made?, ..token }, secret.text)),
         }
     }
 

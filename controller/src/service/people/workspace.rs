@@ -50,9 +50,7 @@ impl People {
         match self.store.add_workspace(workspace, bearer.user, WORKSPACES_MAX, self.now()).await {
             Err(StoreError::Conflict(Conflict::Id)) => {
                 let found = self.store.find_membership(bearer.user, WorkspaceChoice::Id(id)).await?;
-                found.ok_or_else(|| {
-                    Error::new(Reason::IdTaken, "the request id was used before; choose another one")
-                })
+                found.ok_or_else(id_taken)
             }
             Err(StoreError::Stale) => {
                 let message =
@@ -128,10 +126,12 @@ impl People {
         self.store.find_member(caller.workspace, user).await?.ok_or_else(|| member_missing(user))
     }
 
-    /// Makes an invitation to the caller's workspace; its text is returned once.
+    /// Makes an invitation to the caller's workspace; its text is returned once. The same request gives the same invitation
+    /// another text: the first one was lost.
     pub async fn invite(
         &self,
         caller: &Principal,
+        request: &RequestId,
         email: &str,
         role: Role,
         ttl: Option<Duration>,
@@ -155,7 +155,7 @@ impl People {
         violations.into_result(|| Some(()))?;
         let (secret, now) = (self.secret(Kind::Invitation), self.now());
         let new = NewInvitation {
-            id: InvitationId(self.core.id()),
+            id: InvitationId::of_request(caller.workspace, request),
             workspace: caller.workspace,
             email: email.clone(),
             role,
@@ -178,8 +178,10 @@ impl People {
         audit::about(Target::Invitation, new.id.0);
         audit::detail(Detail::Role, role.name());
         audit::detail(Detail::ExpiresAt, new.expires_at.as_micros());
-        self.store.add_invitation(new, now).await?;
-        Ok((invitation, secret.text))
+        match self.store.add_invitation(new, now).await {
+            Err(StoreError::Conflict(Conflict::Id)) => Err(id_taken()),
+            made => Ok((Invitation { created_at: made?, ..invitation }, secret.text)),
+        }
     }
 
     /// The invitations to the caller's workspace, newest first.
@@ -204,6 +206,11 @@ impl People {
             found.email.is_empty() || email.parse::<Email>().is_ok_and(|email| email.as_str() == found.email);
         if meant { Ok(found) } else { Err(invitation_void()) }
     }
+}
+
+/// The request id names something else.
+pub(super) fn id_taken() -> Error {
+    Error::new(Reason::IdTaken, "the request id was used before; choose another one")
 }
 
 /// Who must not use an invitation does not learn whether it exists.

@@ -155,8 +155,8 @@ impl Checker {
             });
             if !known {
                 self.say(path, &format!("{{{{{name}}}}} is no variable; there are {}", VARIABLES.join(", ")));
-            } else if name.starts_with("credential.") && self.job != Some(Job::Login) {
-                self.say(path, "uses a credential; only a login recipe may");
+            } else if name.starts_with("credential.") && !(self.job == Some(Job::Login) && self.in_secret) {
+                self.say(path, "uses a credential; only a fill with `secret: true` in a login recipe may");
             }
         }
     }

@@ -22,11 +22,13 @@ pub struct Problem {
 struct Checker {
     problems: Vec<Problem>,
     job: Option<Job>,
+    /// The value of a secret field is being looked at.
+    in_secret: bool,
 }
 
 /// The broken rules of a recipe.
 pub fn recipe(body: &Body) -> Vec<Problem> {
-    let mut checker = Checker { problems: Vec::new(), job: Some(body.job) };
+    let mut checker = Checker { problems: Vec::new(), job: Some(body.job), in_secret: false };
     checker.sections(body);
     checker.steps("steps", &body.steps);
     if let Some(signed_in) = &body.signed_in {
@@ -54,7 +56,7 @@ pub fn recipe(body: &Body) -> Vec<Problem> {
 
 /// The broken rules of a site pack.
 pub fn pack(pack: &Pack) -> Vec<Problem> {
-    let mut checker = Checker { problems: Vec::new(), job: None };
+    let mut checker = Checker { problems: Vec::new(), job: None, in_secret: false };
     for (name, path) in &pack.paths {
         if !path.starts_with('/') || path.starts_with("//") {
             checker.say(&format!("paths.{name}"), "is no path; write one that begins with a single /");
@@ -175,7 +177,9 @@ impl Checker {
         }
         if let Some(fill) = &step.fill {
             self.target(&format!("{path}.fill.target"), &fill.target);
+            self.in_secret = fill.secret;
             self.template(&format!("{path}.fill.value"), &fill.value);
+            self.in_secret = false;
         }
         if let Some(select) = &step.select {
             self.target(&format!("{path}.select.target"), &select.target);
@@ -381,6 +385,21 @@ mod tests {
         assert!(said.iter().any(|line| line.contains("comes first")), "{said:?}");
         let said = check_of("    untick: {field: groups, target: {role: checkbox, name: Tools}}");
         assert!(said.iter().any(|line| line.contains("without a name")), "{said:?}");
+        let login = |step: &str| {
+            problems(&format!(
+                "site: demo\njob: login\nsummary: Signs in.\nsteps:\n  - name: Do it\n{step}\n\
+                 signed_in:\n  when: {{heading: Hello}}\n"
+            ))
+        };
+        let fill = "    fill: {field: password, target: {label: Password}, value: '{{credential.password}}'";
+        assert_eq!(login(&format!("{fill}, secret: true}}")), Vec::<String>::new());
+        for leak in [
+            format!("{fill}}}"),
+            "    goto: '/?p={{credential.password}}'\n    expect: {heading: x}".into(),
+            "    click: {role: button, name: '{{credential.username}}'}".into(),
+        ] {
+            assert!(login(&leak).iter().any(|line| line.contains("secret: true")), "{leak}");
+        }
         let said = check_of("    click: {role: button, nth: 2}");
         assert!(said[0].contains("unknown field `nth`"), "{said:?}");
     }

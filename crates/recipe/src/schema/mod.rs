@@ -24,7 +24,7 @@ pub const STEP_DEADLINE_MAX: Duration = Duration::from_secs(120);
 pub enum Job {
     /// Finds out whether, and as whom, the browser is signed in.
     LoginCheck,
-    /// Signs in with a local credential. Practice sites only.
+    /// Signs in with a credential that the seller has sealed to the agent.
     Login,
     /// Posts one listing.
     Publish,

@@ -100,6 +100,15 @@ pub struct SignedIn {
     pub account: Option<String>,
 }
 
+/// A sign-in with a credential did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotSignedIn {
+    /// Why.
+    pub failure: Failure,
+    /// Whether a part of the credential was, or may have been, typed into the page.
+    pub typed: bool,
+}
+
 /// The account's own items before the click.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Baseline {
@@ -222,6 +231,8 @@ pub struct Session {
     committed: bool,
     /// A stored password is being put in: what a form complains about is not the listing.
     signing_in: bool,
+    /// A part of a credential was typed, or perhaps typed.
+    typed_secret: bool,
     /// The address that was loaded last, while nothing was done on its page, and when.
     fresh: Option<(String, tokio::time::Instant)>,
 }
@@ -284,6 +295,7 @@ impl Session {
             prepared: None,
             committed: false,
             signing_in: false,
+            typed_secret: false,
             fresh: None,
         })
     }

@@ -2,25 +2,34 @@
 
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tokio::time::{Instant, MissedTickBehavior};
 use tradepost_domain::failure::{Failure, FailureClass};
 
 use super::steps::left;
-use super::{Phase, Session, SignedIn};
-use crate::locate::Condition;
+use super::{NotSignedIn, Phase, Session, SignedIn};
+use crate::locate::{Condition, Target};
 use crate::page::{FormError, PageError};
-use crate::schema::{Advance, Job};
+use crate::schema::{Advance, Fill, Job};
 use crate::values::Credential;
 
 /// How often the form is asked for its complaint while the next page is awaited.
 const ASK_EVERY: Duration = Duration::from_millis(400);
 
 impl Session {
-    /// Signs in on a practice site with a local credential. Fails with `needs_login` as soon as the site refuses it.
-    pub async fn login(&mut self, credential: &Credential) -> Result<SignedIn, Failure> {
+    /// Signs in with a credential, on the account's own site alone. Fails with `needs_login` as soon as the site refuses
+    /// it, with what the site shows in place of the next page (a challenge, a code, a consent: a person's), and says
+    /// whether the site may have seen the password.
+    pub async fn login(&mut self, credential: &Credential) -> Result<SignedIn, NotSignedIn> {
+        self.typed_secret = false;
+        let signed_in = self.log_in(credential).await;
+        signed_in.map_err(|failure| NotSignedIn { failure, typed: self.typed_secret })
+    }
+
+    async fn log_in(&mut self, credential: &Credential) -> Result<SignedIn, Failure> {
         let recipe = self.recipe(Job::Login)?;
-        self.values.set("credential.username", &credential.username);
-        self.values.set("credential.password", &credential.password);
+        self.values.set("credential.username", credential.username.expose_secret());
+        self.values.set("credential.password", credential.password.expose_secret());
         self.signing_in = true;
         let signed_in = async {
             self.watch(&[FailureClass::NeedsLogin])?;
@@ -37,6 +46,44 @@ impl Session {
             }
             signed_in => signed_in,
         }
+    }
+
+    /// Types one field of a credential, key by key as a person does, if the page is still on the account's site. Nothing
+    /// of it is read back.
+    pub(super) async fn type_secret(
+        &mut self,
+        step: &str,
+        fill: &Fill,
+        target: &Target,
+        value: &str,
+        until: Instant,
+    ) -> Result<String, Failure> {
+        self.on_own_site(step).await?;
+        let typed = self.page.type_keys(target, value, left(until)).await;
+        // Where the field was not found, nothing was typed; everything else leaves it open.
+        let untouched = matches!(
+            typed,
+            Err(PageError::Missing { .. } | PageError::Ambiguous { .. } | PageError::Disabled { .. })
+        );
+        self.typed_secret |= !untouched && self.values.first("credential.password") == Some(value);
+        typed.map(|_| String::new()).map_err(|error| self.failure(step, Some(&fill.field), error))
+    }
+
+    /// A page that led elsewhere gets no password.
+    async fn on_own_site(&self, step: &str) -> Result<(), Failure> {
+        let anywhere = Condition { url: Some(String::from("^")), ..Condition::default() };
+        let seen = self.page.wait(&[anywhere], Duration::ZERO).await;
+        let seen = seen.map_err(|error| self.failure(step, None, error))?;
+        let site = self.input.site_url.origin();
+        if url::Url::parse(&seen.url).is_ok_and(|url| url.origin() == site) {
+            return Ok(());
+        }
+        let title = &self.site.pack.title;
+        let message = format!(
+            "the sign-in form of {title} leads away from {}; nothing was typed there: sign in by yourself",
+            site.ascii_serialization()
+        );
+        Err(Failure::new(FailureClass::Checkpoint, step, message))
     }
 
     /// Waits for what comes after a sign-in form. A complaint that was not there `before` ends the wait.

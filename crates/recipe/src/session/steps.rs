@@ -198,6 +198,10 @@ impl Session {
         let field = Some(fill.field.as_str());
         let target = self.resolve_target(step, field, &fill.target)?;
         let value = fill.value.render(&self.values).map_err(|missing| unset(step, field, &missing))?;
+        if fill.secret {
+            let value = zeroize::Zeroizing::new(value);
+            return self.type_secret(step, fill, &target, &value, until).await;
+        }
         let mut control = match self.page.fill(&target, &value, fill.commit, left(until)).await {
             Ok(control) => control,
             Err(PageError::Missing { .. }) if optional => {
@@ -206,9 +210,6 @@ impl Session {
             }
             Err(error) => return Err(self.failure(step, field, error)),
         };
-        if fill.secret {
-            return Ok(String::new());
-        }
         let currency = self.currency();
         if let Some(currency) =
             currency.filter(|_| matches!(fill.compare, Compare::Price | Compare::WholePrice))

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::Problem;
+use super::{Problem, Setting};
 
 /// A value and its origin.
 #[derive(Debug, Clone)]
@@ -106,6 +106,43 @@ impl Node {
             ),
         };
         Self { origin: Rc::clone(origin), kind }
+    }
+
+    /// Every value with its path and origin, in the order of paths.
+    pub(super) fn leaves(&self) -> Vec<Setting> {
+        let mut found = Vec::new();
+        self.collect_leaves("", &mut found);
+        found
+    }
+
+    fn collect_leaves(&self, path: &str, found: &mut Vec<Setting>) {
+        match &self.kind {
+            Kind::Table(table) => {
+                for (key, node) in table {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    node.collect_leaves(&path, found);
+                }
+            }
+            _ => found.push(Setting {
+                key: path.to_owned(),
+                value: self.written(),
+                origin: self.origin.to_string(),
+            }),
+        }
+    }
+
+    fn written(&self) -> String {
+        match &self.kind {
+            Kind::Table(table) => format!("{{{}}}", table.keys().cloned().collect::<Vec<_>>().join(", ")),
+            Kind::List(items) => {
+                let items: Vec<String> = items.iter().map(Self::written).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Kind::Bool(value) => value.to_string(),
+            Kind::Integer(value) => value.to_string(),
+            Kind::Float(value) => value.to_string(),
+            Kind::String(text) | Kind::Text(text) => text.clone(),
+        }
     }
 
     pub(super) fn origin(&self) -> &str {

@@ -72,8 +72,13 @@ fn constraints(engine: &str) -> Result<BTreeSet<String>> {
     for entry in std::fs::read_dir(workspace_root().join("migrations").join(engine))? {
         let text = std::fs::read_to_string(entry?.path())?;
         let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
-        let statement =
-            code.join(" ").replace("DROP CONSTRAINT", "DROP").split_whitespace().collect::<Vec<_>>().join(" ").replace(" COLLATE \"C\"", "");
+        let statement = code
+            .join(" ")
+            .replace("DROP CONSTRAINT", "DROP")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .replace(" COLLATE \"C\"", "");
         for constraint in statement.split("CONSTRAINT ").skip(1) {
             let end = constraint.find(['\n', ';']).unwrap_or(constraint.len());
             let name = constraint.split(' ').next().unwrap_or_default();

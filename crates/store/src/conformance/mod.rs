@@ -15,6 +15,7 @@ pub mod identities;
 pub mod pacing;
 pub mod people;
 pub mod retention;
+pub mod sealed;
 pub mod secrets;
 pub mod tenancy;
 pub mod work;
@@ -59,6 +60,7 @@ macro_rules! people_suite {
             secrets::a_session_moves_on_by_one,
             secrets::a_token_works_in_its_workspace_alone,
             secrets::a_token_of_the_host_works_until_it_ends,
+            secrets::a_repeated_request_makes_one_token,
             secrets::a_code_works_once,
             secrets::hits_are_counted_in_their_window,
             secrets::tries_wait_longer_each_time,
@@ -66,6 +68,10 @@ macro_rules! people_suite {
             audit::grouped_changes_are_told_each_by_itself,
             audit::many_writers_and_sealers_leave_whole_chains,
             audit::entries_are_listed_newest_first_and_filtered,
+            sealed::a_data_key_is_begun_once_and_superseded_by_newer_ones,
+            sealed::everything_moves_to_a_newer_key_while_others_write,
+            sealed::a_key_is_kept_as_long_as_something_needs_it,
+            sealed::a_credential_belongs_to_the_accounts_agent,
         }
     };
     ($fresh:path: $($module:ident :: $case:ident),* $(,)?) => {

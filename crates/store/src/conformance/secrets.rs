@@ -12,7 +12,9 @@ use uuid::Uuid;
 
 use super::Town;
 use super::world::{START, at, first};
-use crate::{Credential, Error, NewApiToken, NewSecrets, NewSession, NewToken, NewUser, Role, Sealed};
+use crate::{
+    Conflict, Credential, Error, NewApiToken, NewSecrets, NewSession, NewToken, NewUser, Role, Scope, Sealed,
+};
 
 /// A session's id and the hashes of its secrets.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +72,34 @@ impl Town {
         self.store.add_api_token(token, START).await?;
         Ok(hash)
     }
+}
+
+/// A request that is repeated within a day makes one token, with the newest string.
+pub async fn a_repeated_request_makes_one_token(town: Town) -> Result<()> {
+    let ada = town.resident("ada", State::Active).await?;
+    let shop = town.shop(ada).await?;
+    let token = |id: TokenId, name: &str| NewApiToken {
+        id,
+        user: ada,
+        workspace: shop,
+        name: name.to_owned(),
+        scopes: String::from("*"),
+        hash: town.world.hash(),
+        expires_at: Some(at(1_000_000)),
+    };
+    let id = TokenId(town.world.id());
+    let (lost, kept) = (token(id, "ci"), token(id, "ci"));
+    assert_eq!(town.store.add_api_token(lost.clone(), at(1)).await?, at(1));
+    assert_eq!(town.store.add_api_token(kept.clone(), at(2)).await?, at(1));
+    assert_eq!(town.store.find_token_bearer(lost.hash, at(3)).await?, None);
+    assert!(town.store.find_token_bearer(kept.hash, at(3)).await?.is_some());
+    for (other, now) in [(token(id, "other"), at(3)), (token(id, "ci"), at(90_000))] {
+        let refused = town.store.add_api_token(other, now).await;
+        assert!(matches!(refused, Err(Error::Conflict(Conflict::Id))), "{refused:?}");
+    }
+    let nobody = NewApiToken { user: UserId(town.world.id()), ..token(TokenId(town.world.id()), "ci") };
+    assert!(matches!(town.store.add_api_token(nobody, at(3)).await, Err(Error::Stale)));
+    Ok(())
 }
 
 /// A token that is made on the host works for an active operator, until its end; it makes one of who had registered.
@@ -220,6 +250,7 @@ pub async fn a_code_works_once(town: Town) -> Result<()> {
     let ada = town.resident("ada", State::Active).await?;
     let seed = |n| Sealed { key_version: 1, content: vec![n; 40] };
     assert!(!town.store.use_step(ada, 5).await?, "without a factor");
+    town.store.begin_data_key(Scope::System, 1, vec![1; 60], START).await?;
     town.store.begin_factor(ada, seed(1), START).await?;
     town.store.begin_factor(ada, seed(2), at(1)).await?;
     let factor = town.store.find_factor(ada).await?.context("gone")?;
