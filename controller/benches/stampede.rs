@@ -34,8 +34,8 @@ use tradepost_runtime::config;
 use tradepost_runtime::ids::Ids;
 use tradepost_runtime::tasks::Tasks;
 use tradepost_runtime::tls::{self, Connector};
-use tradepost_testkit::process::{binary, free_port};
 use tradepost_testkit::database::Durability;
+use tradepost_testkit::process::{binary, free_port};
 use tradepost_testkit::{Spawned, TestDatabase, wait};
 use v1::account_service_client::AccountServiceClient;
 use v1::agent_service_client::AgentServiceClient;
@@ -229,9 +229,7 @@ async fn main() -> Result<()> {
     let (count, with_jobs) = (number("AGENTS", 1_000)?, number("JOBS", 50)?);
     let folder = tempfile::tempdir()?;
     let database = match config::process_env().find(|(name, _)| name == "DATABASE") {
-        Some((_, kind)) if kind == "postgres" => {
-            TestDatabase::empty_postgres_with(Durability::Full).await?
-        }
+        Some((_, kind)) if kind == "postgres" => TestDatabase::empty_postgres_with(Durability::Full).await?,
         _ => TestDatabase::sqlite()?,
     };
     let home = folder.path().join("controller");
