@@ -23,9 +23,9 @@ const QUESTIONS: usize = 1024;
 const TRUSTED: Duration = Duration::from_secs(1);
 /// A beat waits this long for others, so that a thousand agents' beats are some statements a second. Its answer is of no hurry.
 const BEAT_DELAY: Duration = Duration::from_millis(10);
-/// A connection of a pool is waited for this long, as by a lane. The pool's pauses between two tries to connect double up to a
-/// fifth of it: with more, a server that was restarted would be found seconds after it is back.
-const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
+/// A connection of a pool is waited for this long. The pool's pauses between two tries to connect double up to a fifth of it:
+/// with more, a server that was restarted would be found many seconds after it is back.
+const ACQUIRE_WITHIN: Duration = Duration::from_secs(10);
 /// The server's answer to the first connection is waited for this long.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
