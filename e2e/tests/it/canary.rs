@@ -288,24 +288,20 @@ impl Stage {
     /// The database's own backup, and on PostgreSQL a dump: what the server keeps compressed is plain there.
     async fn back_up(&self) -> Result<()> {
         let to = self.system.path().join("backup").display().to_string();
-        match &self.postgres {
-            None => {
-                let arguments = ["backup", "--to", &to, "--database", &self.database];
-                let done = cli::run("controller", &arguments, &[], "").await?;
-                ensure!(done.code == 0, "{done:?}");
-            }
-            Some(_) => {
-                let find = "ls /usr/lib/postgresql/*/bin/pg_dump | sort -V | tail -n 1";
-                let program = Command::new("bash").args(["-c", find]).output().await?;
-                let program = String::from_utf8(program.stdout)?;
-                let done =
-                    Command::new(program.trim()).args(["--file", &to, &self.database]).output().await?;
-                ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-                let psql = program.trim().replace("pg_dump", "psql");
-                let done = Command::new(psql).args(["-c", "checkpoint", &self.database]).output().await?;
-                ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-            }
+        if self.postgres.is_none() {
+            let arguments = ["backup", "--to", &to, "--database", &self.database];
+            let done = cli::run("controller", &arguments, &[], "").await?;
+            ensure!(done.code == 0, "{done:?}");
+            return Ok(());
         }
+        let find = "ls /usr/lib/postgresql/*/bin/pg_dump | sort -V | tail -n 1";
+        let program = Command::new("bash").args(["-c", find]).output().await?;
+        let program = String::from_utf8(program.stdout)?;
+        let done = Command::new(program.trim()).args(["--file", &to, &self.database]).output().await?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let psql = program.trim().replace("pg_dump", "psql");
+        let done = Command::new(psql).args(["-c", "checkpoint", &self.database]).output().await?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         Ok(())
     }
 
@@ -319,23 +315,27 @@ impl Stage {
             let home = postgres.socket();
             bytes += search.walk(home.parent().context("a folder")?, &[], &mut leaks)?;
         }
-        println!("{} secrets looked for in {} MB", self.nest.canaries.len(), bytes / 1_000_000);
-        ensure!(leaks.is_empty(), "secrets where none may be: {}", told(&leaks));
+        ensure!(leaks.is_empty(), "secrets where none may be:\n{}", told(&leaks));
         ensure!(bytes > 1_000_000, "only {bytes} bytes were looked through");
         let planted = self.system.path().join("logs").join("planted.err");
         std::fs::write(&planted, format!("a line with {} in it", STANDARD.encode(format!("x{PASSWORD}y"))))?;
         search.walk(self.system.path(), &["sandbox"], &mut leaks)?;
         let found: Vec<_> = leaks.iter().map(|leak| (leak.name, leak.path.as_path())).collect();
-        ensure!(found == [("password", planted.as_path())], "the planted one is not found: {}", told(&leaks));
+        ensure!(
+            found == [("password", planted.as_path())],
+            "the planted one is not found:\n{}",
+            told(&leaks)
+        );
         Ok(())
     }
 }
 
 fn told(leaks: &BTreeSet<Leak>) -> String {
-    leaks
+    let lines: Vec<_> = leaks
         .iter()
-        .map(|Leak { name, encoding, path }| format!("\n  {name} ({encoding}) in {}", path.display()))
-        .collect()
+        .map(|Leak { name, encoding, path }| format!("  {name} ({encoding}) in {}", path.display()))
+        .collect();
+    lines.join("\n")
 }
 
 /// A JPEG with a segment that names a place, as phones write it.
