@@ -175,7 +175,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join(".env");
         // With every variable taken up.
-        let all: String = text
+        let all: Vec<_> = text
             .lines()
             .filter_map(|line| line.strip_prefix("# TRADEPOST_"))
             .filter(|line| {
@@ -183,6 +183,7 @@ mod tests {
             })
             .map(|line| format!("TRADEPOST_{line}\n"))
             .collect();
+        let all = all.concat();
         std::fs::write(&file, &all).expect("written");
         let loaded: Config =
             Sources::new("controller").dotenv(&file).load().unwrap_or_else(|error| panic!("{error}\n{all}"));
