@@ -23,6 +23,9 @@ const QUESTIONS: usize = 1024;
 const TRUSTED: Duration = Duration::from_secs(1);
 /// A beat waits this long for others, so that a thousand agents' beats are some statements a second. Its answer is of no hurry.
 const BEAT_DELAY: Duration = Duration::from_millis(10);
+/// A connection of a pool is waited for this long. The pool's pauses between two tries to connect double up to a fifth of it:
+/// with more, a server that was restarted would be found many seconds after it is back.
+const ACQUIRE_WITHIN: Duration = Duration::from_secs(10);
 /// The server's answer to the first connection is waited for this long.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
@@ -66,7 +69,7 @@ pub async fn open(options: Options) -> Result<Arc<dyn Database>, Error> {
         base.clone().options([("statement_timeout", "30s"), ("lock_timeout", "10s"), ("jit", "off")]);
     let pool = PgPoolOptions::new()
         .max_connections(options.max_connections.max(1))
-        .acquire_timeout(Duration::from_secs(30))
+        .acquire_timeout(ACQUIRE_WITHIN)
         // One that was used a moment ago is trusted; a lost one would show as an error of its first statement.
         .test_before_acquire(false)
         .before_acquire(|conn, meta| Box::pin(async move { tested(conn, meta).await }))
@@ -89,7 +92,7 @@ pub async fn open(options: Options) -> Result<Arc<dyn Database>, Error> {
     let queues = Mutex::new(Some(serve_queues(&keyed, &telling, &tasks)));
     let keyed = PgPoolOptions::new()
         .max_connections(2)
-        .acquire_timeout(CONNECT_WITHIN)
+        .acquire_timeout(ACQUIRE_WITHIN)
         .test_before_acquire(false)
         .before_acquire(|conn, meta| Box::pin(async move { tested(conn, meta).await }))
         .connect_lazy_with(keyed);

@@ -57,8 +57,8 @@ impl Ledger {
     async fn execute(&mut self, sql: &str) -> Result<()> {
         let sql = AssertSqlSafe(sql.to_owned());
         match &mut self.conn {
-            Conn::Sqlite(conn) => drop(sqlx::raw_sql(sql).execute(conn).await?),
-            Conn::Postgres(conn) => drop(sqlx::raw_sql(sql).execute(conn).await?),
+            Conn::Sqlite(conn) => sqlx::raw_sql(sql).execute(conn).await.map(|_| ())?,
+            Conn::Postgres(conn) => sqlx::raw_sql(sql).execute(conn).await.map(|_| ())?,
         }
         Ok(())
     }

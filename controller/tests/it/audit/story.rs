@@ -99,8 +99,8 @@ pub(super) async fn people(system: &System, ledger: &mut Ledger, operator: &User
 
 async fn second_factor(system: &System, ledger: &mut Ledger, eve: &Person) -> Result<()> {
     let begin = ask!(eve, SecondFactorServiceClient.begin_second_factor(v1::BeginSecondFactorRequest {}));
-    let begun = ledger.tells("SecondFactorService/BeginSecondFactor", begin).await?.into_inner();
-    let secret = totp_rs::Secret::try_from_base32(&begun.secret)?;
+    let made = ledger.tells("SecondFactorService/BeginSecondFactor", begin).await?.into_inner();
+    let secret = totp_rs::Secret::try_from_base32(&made.secret)?;
     let totp = totp_rs::Builder::new().with_secret(secret).build()?;
     let message = v1::ConfirmSecondFactorRequest { code: code(&totp, system) };
     let confirm = ask!(eve, SecondFactorServiceClient.confirm_second_factor(message));

@@ -14,6 +14,10 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
 }
 
+fn number(count: usize) -> i64 {
+    i64::try_from(count).expect("small")
+}
+
 fn entry(n: u128) -> Entry {
     Entry {
         id: AuditEntryId(Uuid::from_u128(n)),
@@ -51,11 +55,6 @@ fn verify(links: &[Link], marks: Vec<Mark>, noted: Option<Head>) -> Verdict {
 
 fn mark(links: &[Link], count: usize, when: i64) -> Mark {
     Mark { count: links[count - 1].seq, hash: links[count - 1].hash, at: at(when) }
-}
-
-/// A place in a list as a position of a chain.
-fn at_place(place: usize) -> i64 {
-    i64::try_from(place).expect("small")
 }
 
 fn first(verdict: &Verdict) -> (i64, What) {
@@ -322,7 +321,7 @@ proptest! {
         let (place, edits) = (place.index(length), edits());
         edits[which.index(edits.len())](&mut links[place].entry);
         let verdict = verify(&links, Vec::new(), Some(head));
-        prop_assert_eq!(first(&verdict), (at_place(place) + 1, What::Edited));
+        prop_assert_eq!(first(&verdict), (number(place) + 1, What::Edited));
     }
 
     #[test]
@@ -331,7 +330,7 @@ proptest! {
         let place = place.index(length);
         links.remove(place);
         let (seq, what) = first(&verify(&links, Vec::new(), Some(head)));
-        let through = at_place(place) + 1;
+        let through = number(place) + 1;
         let expected =
             if place + 1 == length { What::Truncated { through } } else { What::Missing { through } };
         prop_assert_eq!((seq, what), (through, expected));
@@ -347,7 +346,7 @@ proptest! {
             link.seq -= 1;
         }
         head.count -= 1;
-        prop_assert_eq!(first(&verify(&links, Vec::new(), Some(head))).0, at_place(place) + 1);
+        prop_assert_eq!(first(&verify(&links, Vec::new(), Some(head))).0, number(place) + 1);
     }
 
     #[test]
@@ -371,7 +370,7 @@ proptest! {
     fn an_entry_put_in_between_is_found(length in 1_usize..40, place in any::<prop::sample::Index>(), renumbered in any::<bool>()) {
         let (mut links, head) = chain(length as u128);
         let place = place.index(length);
-        let mut forged = Head { chain: OURS, count: at_place(place), hash: if place == 0 { Hash::ZERO } else { links[place - 1].hash } };
+        let mut forged = Head { chain: OURS, count: number(place), hash: if place == 0 { Hash::ZERO } else { links[place - 1].hash } };
         let link = forged.append(entry(999), &mut Vec::new());
         links.insert(place, link);
         if renumbered {
@@ -380,7 +379,7 @@ proptest! {
             }
         }
         let (seq, _) = first(&verify(&links, Vec::new(), Some(head)));
-        prop_assert!((at_place(place) + 1..=at_place(place) + 2).contains(&seq), "found at {}", seq);
+        prop_assert!((number(place) + 1..=number(place) + 2).contains(&seq), "found at {}", seq);
     }
 
     #[test]
@@ -388,7 +387,7 @@ proptest! {
         let (links, _) = chain(length as u128);
         let kept = kept.index(length);
         let verdict = verify(&links[..kept], vec![mark(&links, length, 1)], None);
-        prop_assert_eq!(first(&verdict), (at_place(kept) + 1, What::Truncated { through: at_place(length) }));
+        prop_assert_eq!(first(&verdict), (number(kept) + 1, What::Truncated { through: number(length) }));
     }
 
     /// A file may hold anything in any order.
