@@ -101,13 +101,32 @@ pub(super) fn store(folder: &Path, files: &GenerationFiles) -> Result<bool, Erro
     let renamed = made.and_then(|()| match fs::rename(&making, folder) {
         Ok(()) => Ok(true),
         Err(_) if folder.join(ROOT).exists() => Ok(false),
+        // A command made keys of other kinds there before the first start.
+        Err(_) if folder.is_dir() => move_into(folder, &making),
         Err(source) => Err(Error::File { what: "create", path: folder.to_owned(), source }),
     });
-    if !matches!(renamed, Ok(true)) {
-        // Only what this call wrote itself; nothing depends on its removal.
-        drop(fs::remove_dir_all(&making));
-    }
+    // Only what this call wrote itself, if it is still there; nothing depends on its removal.
+    drop(fs::remove_dir_all(&making));
     renamed
+}
+
+/// Moves the first generation into a folder that holds other files. The root comes last: without it the others do not count,
+/// and are written over.
+fn move_into(folder: &Path, making: &Path) -> Result<bool, Error> {
+    let _held = lock(folder)?;
+    if folder.join(ROOT).exists() {
+        return Ok(false);
+    }
+    for name in ["ca.key", "agents-ca.key", AGENTS_CA, ROOT] {
+        let path = folder.join(name);
+        fs::rename(making.join(name), &path).map_err(|source| Error::File { what: "write", path, source })?;
+    }
+    #[cfg(unix)]
+    {
+        let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| Error::File { what: "write", path: folder.to_owned(), source })?;
+    }
+    Ok(true)
 }
 
 /// Waits for nobody: two people do not rotate at once.
@@ -312,6 +331,19 @@ mod tests {
             1,
             "nothing is left beside the folder"
         );
+        // Another kind of key was there first, and files of a start that was ended before its root.
+        let path = folder.path().join("later");
+        create_private(&path).expect("made");
+        fs::write(path.join("audit.key"), "c").expect("written");
+        fs::write(path.join("ca.key"), "old").expect("written");
+        assert!(store(&path, &files).expect("written"));
+        let content = |name: &str| fs::read_to_string(path.join(name)).expect("there");
+        assert_eq!(
+            (content("audit.key"), content("ca.key"), content(ROOT)),
+            ("c".into(), "a".into(), "a".into())
+        );
+        assert!(!store(&path, &files).expect("the first files stay"));
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 2, "nothing is left beside");
         let two = "-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n".repeat(2);
         assert_eq!((split(&two).len(), split(&two).concat()), (2, two));
     }
