@@ -98,7 +98,7 @@ async fn fill(engine: &str, log: &AuditLog) -> Result<()> {
     println!(
         "{engine:<11} {ENTRIES} entries: {:.0} a second stored alone by {WRITERS} callers, sealed {:.1} s after the last",
         rate(ENTRIES, stored),
-        (began.elapsed() - stored).as_secs_f64()
+        began.elapsed().saturating_sub(stored).as_secs_f64()
     );
     Ok(())
 }
@@ -116,7 +116,9 @@ async fn read(log: &AuditLog) -> Result<Vec<Link>> {
 
 fn in_memory(links: &[Link]) -> Result<usize> {
     let mut verifier = Verifier::new(Chain::SYSTEM, Vec::new());
-    links.iter().for_each(|link| verifier.push(link));
+    for link in links {
+        verifier.push(link);
+    }
     let verdict = verifier.finish(None::<Head>);
     ensure!(verdict.is_whole(), "{verdict:?}");
     Ok(links.len())

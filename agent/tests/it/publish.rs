@@ -438,7 +438,7 @@ async fn a_refused_listing_is_definite_and_a_headless_agent_without_password_ask
     stage.begin(run(1, 1), Kind::Login).await?;
     let Ending::Failed(needs_login) = stage.controller.ending(run(1, 1)).await else { panic!("signed in?") };
     assert_eq!(needs_login.class, FailureClass::NeedsLogin);
-    assert!(needs_login.message.contains("tradepost-agent credentials set --account"), "{needs_login}");
+    assert!(needs_login.message.contains("tradepost accounts credentials set"), "{needs_login}");
     assert!(needs_login.message.contains("without --headless"), "{needs_login}");
     stage.strike().await;
 

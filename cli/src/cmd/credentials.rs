@@ -74,8 +74,7 @@ async fn set(
         .origin()
         .ascii_serialization();
     output.message(&format!(
-        "The password will be typed on {origin} alone, by agent {:?}; nobody else can open it, the controller included.",
-        agent
+        "The password will be typed on {origin} alone, by agent {agent:?}; nobody else can open it, the controller included."
     ));
     let username = prompt::text("Name or e-mail address to sign in with")?;
     let password = prompt::secret("Password")?;

@@ -285,7 +285,7 @@ async fn a_login_is_followed_to_its_end() {
     let watched = run(&home, &["accounts", "login", "shop", "--watch"]);
     assert_eq!((watched.code, watched.stdout.as_str()), (0, ""), "{watched:?}");
     for told in
-        ["tradepost-agent credentials set", "sign_in succeeded", "login succeeded", "shop is signed in"]
+        ["tradepost accounts credentials set", "sign_in succeeded", "login succeeded", "shop is signed in"]
     {
         assert!(watched.stderr.contains(told), "{told}: {watched:?}");
     }

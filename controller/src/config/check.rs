@@ -62,9 +62,11 @@ impl Config {
             let file = config_file.map(|file| file.display().to_string());
             file.is_some_and(|file| origin == file)
         };
-        for setting in settings.iter().filter(|setting| SECRETS.contains(&setting.key.as_str())) {
-            let harmless = setting.key == "database.url" && !self.database_has_password();
-            if written(&setting.origin) && !harmless {
+        let harmless = |setting: &&Setting| setting.key == "database.url" && !self.database_has_password();
+        let secrets = settings.iter().filter(|setting| SECRETS.contains(&setting.key.as_str()));
+        let secrets: Vec<_> = secrets.filter(|setting| !harmless(setting)).collect();
+        for setting in &secrets {
+            if written(&setting.origin) {
                 let (key, variable) = (&setting.key, variable(&setting.key));
                 risks.push(format!(
                     "{key} stands in the configuration file; move it to {variable}, or to a file of its own that {key}_file names"
@@ -80,9 +82,10 @@ impl Config {
         if settings.iter().any(|setting| setting.origin.starts_with(&format!("{DOTENV}:"))) {
             files.push(PathBuf::from(DOTENV));
         }
-        // A secret that comes from a file of its own has that file as its origin.
-        let own = settings.iter().filter(|setting| SECRETS.contains(&setting.key.as_str()));
-        files.extend(own.map(|setting| PathBuf::from(&setting.origin)).filter(|path| path.is_file()));
+        // A secret that comes from a file, its own or the configuration, has that file as its origin.
+        files.extend(
+            secrets.iter().map(|setting| PathBuf::from(&setting.origin)).filter(|path| path.is_file()),
+        );
         files.sort();
         files.dedup();
         for file in files {
@@ -172,7 +175,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join(".env");
         // With every variable taken up.
-        let all: String = text
+        let all: Vec<_> = text
             .lines()
             .filter_map(|line| line.strip_prefix("# TRADEPOST_"))
             .filter(|line| {
@@ -180,6 +183,7 @@ mod tests {
             })
             .map(|line| format!("TRADEPOST_{line}\n"))
             .collect();
+        let all = all.concat();
         std::fs::write(&file, &all).expect("written");
         let loaded: Config =
             Sources::new("controller").dotenv(&file).load().unwrap_or_else(|error| panic!("{error}\n{all}"));
@@ -239,7 +243,9 @@ mod tests {
         assert!(risks.contains("secrets.key can be read by other users (mode 644)"), "{risks}");
         let shown = format!("{settings:?} {config:?}");
         assert!(!shown.contains("hunter2"), "{shown}");
-        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("set");
+        let secret = || std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&key, secret()).expect("set");
+        std::fs::set_permissions(&file, secret()).expect("set");
         assert_eq!(config.risks(&settings, Some(&file)).len(), 1);
     }
 }

@@ -95,12 +95,11 @@ impl AuditService for Api {
         let v1::StreamSystemAuditEntriesRequest { chain } = request.into_inner();
         let mut violations = Violations::new();
         let chain: Option<Chain> = convert::optional_id(&mut violations, "chain", &chain);
-        let chains = match checked(violations, Some(chain))? {
-            Some(chain) => vec![chain],
-            None => {
-                let heads = self.log.heads().await.map_err(status::from)?;
-                heads.into_iter().map(|head| head.chain).collect()
-            }
+        let chains = if let Some(chain) = checked(violations, Some(chain))? {
+            vec![chain]
+        } else {
+            let heads = self.log.heads().await.map_err(status::from)?;
+            heads.into_iter().map(|head| head.chain).collect()
         };
         let stream = self.export(chains, |part| match part {
             Part::Links(entries) => v1::StreamSystemAuditEntriesResponse { entries, end: None },

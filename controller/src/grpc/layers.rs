@@ -131,7 +131,7 @@ impl Gate {
                 Actor::Agent(agent.id)
             }
             Caller::User(bearer) => {
-                if matches!(rule.access, Access::Role(role) if role != Role::Operator) {
+                if matches!(rule.access, Access::Role(least) if least != Role::Operator) {
                     chain = Chain(bearer.membership.as_ref().map(|own| own.workspace));
                 }
                 proof = Some(match bearer.credential {

@@ -193,6 +193,9 @@ impl Ring {
 fn hold(path: &Path) -> Result<File, Error> {
     let lock = path.with_extension("lock");
     let open = || {
+        if let Some(folder) = path.parent() {
+            crate::identity::files::create_private(folder)?;
+        }
         let mut options = File::options();
         options.write(true).create(true).truncate(false);
         #[cfg(unix)]

@@ -141,15 +141,14 @@ impl AuditLog {
             for link in &links {
                 verifier.push(link);
             }
-            match links.last() {
-                Some(last) => after = last.seq,
-                None => {
-                    // What was sealed since the last page is read, too.
-                    let head = self.head(chain).await?;
-                    if self.links(chain, after).await?.is_empty() {
-                        return Ok(verifier.finish(Some(head)));
-                    }
-                }
+            if let Some(last) = links.last() {
+                after = last.seq;
+                continue;
+            }
+            // What was sealed since the last page is read, too.
+            let head = self.head(chain).await?;
+            if self.links(chain, after).await?.is_empty() {
+                return Ok(verifier.finish(Some(head)));
             }
         }
     }

@@ -266,3 +266,38 @@ async fn a_token_may_make_so_many_calls_a_minute() -> Result<()> {
     ada.who().await?;
     Ok(())
 }
+
+/// Somebody tries passwords from everywhere at once: who has no place is told so at once, with a time to come back, and the
+/// calls of others are answered meanwhile. The attack script measures how quickly.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stuffed_credentials_are_turned_away_and_other_calls_go_on() -> Result<()> {
+    let system = System::start().await?;
+    let (ada, user) = (system.person("ada").await?, system.user().await?);
+    user.listing("Drill").await?;
+    let attack = futures::future::join_all((0..150).map(|n| {
+        let (channel, email) = (user.channel.clone(), format!("victim{n}@example.com"));
+        async move { login(&channel, &format!("198.18.7.{n}"), &email, PASSWORD, "").await }
+    }));
+    let others = async {
+        let mut listings = ListingServiceClient::new(ada.channel.clone());
+        for _ in 0..50 {
+            listings.list_listings(user.request(v1::ListListingsRequest::default())).await?;
+        }
+        anyhow::Ok(())
+    };
+    let (attacked, others) = futures::join!(attack, others);
+    others?;
+    let mut reasons = std::collections::BTreeMap::new();
+    for refused in attacked.into_iter().filter_map(Result::err) {
+        let told = reason(&refused);
+        if told == "TOO_BUSY" {
+            assert!(refused.get_details_retry_info().is_some(), "{refused:?}");
+        }
+        *reasons.entry(told).or_insert(0) += 1;
+    }
+    assert_eq!(reasons.values().sum::<u32>(), 150);
+    assert!(reasons.contains_key("SIGN_IN_FAILED") && reasons.contains_key("TOO_BUSY"), "{reasons:?}");
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    login(&ada.channel, &fresh_address(), "ada@example.com", PASSWORD, "").await?;
+    Ok(())
+}

@@ -33,7 +33,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn new(database: TestDatabase) -> Result<Self> {
+    fn new(database: TestDatabase) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut config = Config { data_dir: folder.path().to_owned(), ..Config::default() };
         config.database.url = Some(database.url().to_owned().into());
@@ -120,14 +120,15 @@ async fn postgres() -> Result<TestDatabase> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_secrets_are_sealed_anew_while_others_read_on_sqlite() -> Result<()> {
-    rewrap(Bench::new(TestDatabase::sqlite()?).await?).await
+    rewrap(Bench::new(TestDatabase::sqlite()?)?).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_secrets_are_sealed_anew_while_others_read_on_postgres() -> Result<()> {
-    rewrap(Bench::new(postgres().await?).await?).await
+    rewrap(Bench::new(postgres().await?)?).await
 }
 
+#[expect(clippy::print_stdout, reason = "the time is a figure that is asked for")]
 async fn rewrap(bench: Bench) -> Result<()> {
     let rotating = bench.keys().await?;
     rotating.sealer().check().await?;
@@ -179,7 +180,7 @@ async fn rewrap(bench: Bench) -> Result<()> {
 
 #[tokio::test]
 async fn a_rotation_that_is_ended_anywhere_goes_on_where_it_stood() -> Result<()> {
-    let bench = Bench::new(TestDatabase::sqlite()?).await?;
+    let bench = Bench::new(TestDatabase::sqlite()?)?;
     let first = bench.keys().await?;
     first.sealer().check().await?;
     bench.fill(first.sealer(), 50).await?;
@@ -221,7 +222,7 @@ async fn a_rotation_that_is_ended_anywhere_goes_on_where_it_stood() -> Result<()
 
 #[tokio::test]
 async fn what_does_not_open_is_named_and_keeps_its_key() -> Result<()> {
-    let bench = Bench::new(TestDatabase::sqlite()?).await?;
+    let bench = Bench::new(TestDatabase::sqlite()?)?;
     let keys = bench.keys().await?;
     keys.sealer().check().await?;
     let users = bench.fill(keys.sealer(), 6).await?;
@@ -255,7 +256,7 @@ async fn what_does_not_open_is_named_and_keeps_its_key() -> Result<()> {
 #[tokio::test]
 async fn seeds_of_an_earlier_version_open_and_move_on() -> Result<()> {
     use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-    let bench = Bench::new(TestDatabase::sqlite()?).await?;
+    let bench = Bench::new(TestDatabase::sqlite()?)?;
     let key: [u8; 32] = std::array::from_fn(|n| u8::try_from(n * 5).unwrap_or(0));
     let folder = bench.config.identity_folder();
     std::fs::create_dir_all(&folder)?;
@@ -285,7 +286,7 @@ async fn seeds_of_an_earlier_version_open_and_move_on() -> Result<()> {
 
 #[tokio::test]
 async fn a_value_opens_in_its_place_and_scope_alone() -> Result<()> {
-    let bench = Bench::new(TestDatabase::sqlite()?).await?;
+    let bench = Bench::new(TestDatabase::sqlite()?)?;
     let keys = bench.keys().await?;
     keys.sealer().check().await?;
     let (sealer, now) = (keys.sealer(), surroundings().clock.now());
@@ -343,7 +344,7 @@ async fn rotating_on_one_host_first_fails_nowhere() -> Result<()> {
 
 #[tokio::test]
 async fn a_controller_without_the_right_keys_does_not_start() -> Result<()> {
-    let bench = Bench::new(TestDatabase::sqlite()?).await?;
+    let bench = Bench::new(TestDatabase::sqlite()?)?;
     let keys = bench.keys().await?;
     keys.sealer().check().await?;
     bench.fill(keys.sealer(), 1).await?;

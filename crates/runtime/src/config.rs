@@ -246,7 +246,7 @@ impl Sources {
         tree.merge(self.merged(&mut problems));
         let mut settings = tree.leaves();
         for setting in settings.iter_mut().filter(|setting| self.secrets.contains(&setting.key)) {
-            setting.value = MASK.to_owned();
+            MASK.clone_into(&mut setting.value);
         }
         settings
     }

@@ -150,7 +150,7 @@ async fn update_pacing(conn: &mut PgConnection, paced: &[&Pacing]) -> Result<Vec
         .iter()
         .map(|pacing| serde_json::to_value(&pacing.own).map_err(unstorable))
         .collect::<Result<_, _>>()?;
-    let cool_down = |pacing: &Pacing| pacing.cool_down.clone();
+    let cool_down = |pacing: &Pacing| pacing.cool_down;
     let agents = sqlx::query_scalar!(
         r#"UPDATE accounts a SET pacing = n.pacing, paused_at = n.paused_at, cool_down_until = n.cool_down_until,
                cool_down_class = n.cool_down_class, publish_from = n.publish_from, publish_until = n.publish_until,

@@ -84,6 +84,7 @@ impl<'c> Rows<'c> {
 /// it is not known after one that is.
 ///
 /// The counts make each part wait for the one before, so that rows are locked in the order of all writes.
+#[expect(clippy::too_many_lines, reason = "one statement, with a line for each of its columns")]
 pub(crate) async fn at_once(
     conn: &mut PgConnection,
     changes: &[(Timestamp, &Change)],

@@ -182,7 +182,10 @@ async fn insert(mut tx: Tx<'_>, account: Account) -> Result<Account, Fault> {
         None => try_insert(&mut tx, &account).await?,
     };
     match stored {
-        Some(stored) if stored.workspace == account.workspace => Ok(stored),
+        Some(stored) if stored.workspace == account.workspace => {
+            tx.unchanged();
+            Ok(stored)
+        }
         Some(_) => Err(Conflict::Id.into()),
         None => Ok(account),
     }

@@ -209,7 +209,7 @@ async fn redeem(mut tx: Tx<'_>, hash: [u8; 32], agent: NewAgent, now: Timestamp)
         let workspace = WorkspaceId(token.workspace_id);
         tx.tell(|entry| {
             entry.set_target(Target::Agent, id.0);
-            entry.outcome = Outcome::Refused.name().to_owned();
+            Outcome::Refused.name().clone_into(&mut entry.outcome);
             entry.reason = String::from("ENROLMENT_TOKEN_USED");
         });
         tx.append_event(workspace, Kind::EnrolmentRefused, subject(id), json!({}), now).await?;

@@ -1,6 +1,6 @@
 //! The audit log: entries that wait, links of the chains, and how the former become the latter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 
 use async_trait::async_trait;
 use tradepost_domain::audit::{Chain, Detail, Entry, Hash, Head, Link, RESTORED};
@@ -341,13 +341,14 @@ async fn seal(mut tx: Tx<'_>, limit: u32) -> Result<u64, Fault> {
     for row in waiting {
         let entry = row.into_entry();
         let chain = entry.chain;
-        if !heads.contains_key(&chain) {
-            let found = head(tx.conn, chain).await?;
-            heads.insert(chain, (found, found));
-        }
-        if let Some((_, head)) = heads.get_mut(&chain) {
-            links.push(head.append(entry, &mut buffer));
-        }
+        let (_, head) = match heads.entry(chain) {
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(place) => {
+                let found = head(tx.conn, chain).await?;
+                place.insert((found, found))
+            }
+        };
+        links.push(head.append(entry, &mut buffer));
     }
     entries::insert_links(tx.conn, &links).await?;
     for (before, after) in heads.values() {

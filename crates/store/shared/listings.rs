@@ -196,7 +196,10 @@ async fn insert(mut tx: Tx<'_>, listing: Listing) -> Result<Listing, Fault> {
         None => try_insert(&mut tx, &listing).await?,
     };
     match stored {
-        Some(stored) if stored.workspace == listing.workspace => Ok(stored),
+        Some(stored) if stored.workspace == listing.workspace => {
+            tx.unchanged();
+            Ok(stored)
+        }
         Some(_) => Err(Conflict::Id.into()),
         None => Ok(listing),
     }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
@@ -141,7 +141,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Runs a command; what it says is kept with the logs.
+    /// Runs a command, which must succeed when `code` is 0, and fail otherwise; what it says is kept with the logs.
     async fn run(&self, cli: &Cli, arguments: &[&str], input: &str, code: i32) -> Result<()> {
         let done = cli.run_with_input(arguments, input).await?;
         let name = format!("cli-{}-{}.err", arguments.first().unwrap_or(&"x"), done.stderr.len());
@@ -149,7 +149,7 @@ impl Stage {
             self.system.path().join("logs").join(name),
             format!("{}{}", done.stdout, done.stderr),
         )?;
-        ensure!(done.code == code, "{arguments:?}: {done:?}");
+        ensure!((done.code == 0) == (code == 0), "{arguments:?}: {done:?}");
         Ok(())
     }
 
@@ -200,6 +200,9 @@ impl Stage {
         let cli = self.system.cli.clone();
         let string = cli.text(&["agents", "enrol-token", "create"]).await?;
         self.nest.add("enrolment string", string.trim(), &[]);
+        let inside = URL_SAFE_NO_PAD.decode(string.trim().trim_start_matches("tp1."))?;
+        let inside: Value = serde_json::from_slice(&inside)?;
+        self.nest.add("enrolment secret", inside["s"].as_str().context("no secret in the string")?, &[]);
         let agent = self.system.start_agent("agent").await?;
         let identity = agent.data.join("identity");
         let key = std::fs::read_to_string(identity.join("key.pem"))?;
@@ -209,7 +212,8 @@ impl Stage {
         self.nest.add("agent's key for credentials", seed, &["agent/identity/credential.key"]);
         let account = self.system.add_account("shop", site, Kind::Sandbox, &agent).await?;
         self.nest.add("marketplace password", MARKETPLACE, &[]);
-        self.nest.add("marketplace sign-in name", NAME, &[]);
+        // Chrome may remember what was typed into a field that is no password, in its own profile.
+        self.nest.add("marketplace sign-in name", NAME, &["agent/profiles/"]);
         let set = ["accounts", "credentials", "set", &account];
         wait::until("the agent's key to be told", POSTING_DEADLINE, || async {
             let done = cli.run_with_input(&set, &format!("{NAME}\n{MARKETPLACE}\n")).await;
@@ -284,24 +288,20 @@ impl Stage {
     /// The database's own backup, and on PostgreSQL a dump: what the server keeps compressed is plain there.
     async fn back_up(&self) -> Result<()> {
         let to = self.system.path().join("backup").display().to_string();
-        match &self.postgres {
-            None => {
-                let arguments = ["backup", "--to", &to, "--database", &self.database];
-                let done = cli::run("controller", &arguments, &[], "").await?;
-                ensure!(done.code == 0, "{done:?}");
-            }
-            Some(_) => {
-                let find = "ls /usr/lib/postgresql/*/bin/pg_dump | sort -V | tail -n 1";
-                let program = Command::new("bash").args(["-c", find]).output().await?;
-                let program = String::from_utf8(program.stdout)?;
-                let done =
-                    Command::new(program.trim()).args(["--file", &to, &self.database]).output().await?;
-                ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-                let psql = program.trim().replace("pg_dump", "psql");
-                let done = Command::new(psql).args(["-c", "checkpoint", &self.database]).output().await?;
-                ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-            }
+        if self.postgres.is_none() {
+            let arguments = ["backup", "--to", &to, "--database", &self.database];
+            let done = cli::run("controller", &arguments, &[], "").await?;
+            ensure!(done.code == 0, "{done:?}");
+            return Ok(());
         }
+        let find = "ls /usr/lib/postgresql/*/bin/pg_dump | sort -V | tail -n 1";
+        let program = Command::new("bash").args(["-c", find]).output().await?;
+        let program = String::from_utf8(program.stdout)?;
+        let done = Command::new(program.trim()).args(["--file", &to, &self.database]).output().await?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let psql = program.trim().replace("pg_dump", "psql");
+        let done = Command::new(psql).args(["-c", "checkpoint", &self.database]).output().await?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         Ok(())
     }
 
@@ -315,23 +315,27 @@ impl Stage {
             let home = postgres.socket();
             bytes += search.walk(home.parent().context("a folder")?, &[], &mut leaks)?;
         }
-        println!("{} secrets looked for in {} MB", self.nest.canaries.len(), bytes / 1_000_000);
-        ensure!(leaks.is_empty(), "secrets where none may be: {}", told(&leaks));
+        ensure!(leaks.is_empty(), "secrets where none may be:\n{}", told(&leaks));
         ensure!(bytes > 1_000_000, "only {bytes} bytes were looked through");
         let planted = self.system.path().join("logs").join("planted.err");
         std::fs::write(&planted, format!("a line with {} in it", STANDARD.encode(format!("x{PASSWORD}y"))))?;
         search.walk(self.system.path(), &["sandbox"], &mut leaks)?;
         let found: Vec<_> = leaks.iter().map(|leak| (leak.name, leak.path.as_path())).collect();
-        ensure!(found == [("password", planted.as_path())], "the planted one is not found: {}", told(&leaks));
+        ensure!(
+            found == [("password", planted.as_path())],
+            "the planted one is not found:\n{}",
+            told(&leaks)
+        );
         Ok(())
     }
 }
 
 fn told(leaks: &BTreeSet<Leak>) -> String {
-    leaks
+    let lines: Vec<_> = leaks
         .iter()
-        .map(|Leak { name, encoding, path }| format!("\n  {name} ({encoding}) in {}", path.display()))
-        .collect()
+        .map(|Leak { name, encoding, path }| format!("  {name} ({encoding}) in {}", path.display()))
+        .collect();
+    lines.join("\n")
 }
 
 /// A JPEG with a segment that names a place, as phones write it.

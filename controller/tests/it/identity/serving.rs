@@ -37,6 +37,12 @@ impl Public {
 
     /// The leaf that the api listener shows, and the answer to `GET path`.
     async fn get(&self, system: &System, path: &str) -> Result<(Vec<u8>, String)> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        self.ask(system, &request).await
+    }
+
+    /// The same for a request as it is written.
+    async fn ask(&self, system: &System, request: &str) -> Result<(Vec<u8>, String)> {
         let roots = tls::pem::roots([self.0.der()])?;
         let mut config = tls::client_config(roots, None)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -44,7 +50,6 @@ impl Public {
         let mut stream = Connector::new(config).connect(&uri).await?;
         let leaf =
             stream.get_ref().1.peer_certificates().and_then(<[_]>::first).context("a certificate")?.to_vec();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         // The other side may end without saying so.
@@ -124,9 +129,25 @@ async fn browsers_are_told_what_they_may_do() -> Result<()> {
         config.api.key_file = Some(key.clone());
     };
     let system = System::start_with(TestDatabase::sqlite()?, Some(Box::new(adjust))).await?;
-    for path in ["/healthz", "/nothing"] {
-        let (_, answer) = public.get(&system, path).await?;
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    // A call of gRPC-web that is refused, and one that is no message at all.
+    let web = |body: &str| {
+        format!(
+            "POST /tradepost.v1.AuthService/WhoAmI HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-type: application/grpc-web+proto\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    for (path, request) in [
+        ("health", get("/healthz")),
+        ("nothing there", get("/nothing")),
+        ("a method", get("/tradepost.v1.AuthService/WhoAmI")),
+        ("gRPC-web without a token", web("\0\0\0\0\0")),
+        ("gRPC-web with garbage", web("nonsense")),
+    ] {
+        let (_, answer) = public.ask(&system, &request).await?;
         let answer = answer.to_lowercase();
+        assert!(answer.starts_with("http/1.1 "), "{path}: {answer}");
         for header in [
             "strict-transport-security: max-age=31536000",
             "content-security-policy: default-src 'none'",

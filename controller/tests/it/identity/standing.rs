@@ -1,5 +1,6 @@
 //! Renewal, return, copies, revocation.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -302,7 +303,30 @@ async fn a_certificate_of_ours_for_another_key_is_refused() -> Result<()> {
         key: rustls_pki_types::PrivateKeyDer::Pkcs8(KeyPair::generate()?.serialize_der().into()),
     };
     let roots = tls::pem::roots(&tls::pem::certificates(system.root_pem.as_bytes(), "root")?)?;
-    assert!(tls::client_config(roots, Some(mixed)).is_err(), "rustls itself refuses the pair");
+    assert!(tls::client_config(roots.clone(), Some(mixed)).is_err(), "rustls itself refuses the pair");
+    // A thief's own program does not: it signs the handshake with another key.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = rustls_pki_types::PrivateKeyDer::Pkcs8(KeyPair::generate()?.serialize_der().into());
+    let key = provider.key_provider.load_private_key(key)?;
+    let pair = rustls::sign::CertifiedKey::new(agent.identity()?.chain, key);
+    let mut thief = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(pair)));
+    thief.alpn_protocols = vec![b"h2".to_vec()];
+    thief.time_provider = Arc::new(tls::TlsClock(system.clock.clone()));
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", system.agents))?;
+    // With TLS 1.3 the refusal may come after the client's side of the handshake.
+    if let Ok(channel) = endpoint.connect_with_connector(tls::Connector::new(thief)).await {
+        let refused = AgentIdentityServiceClient::new(channel)
+            .prove_certificate(v1::ProveCertificateRequest {})
+            .await
+            .expect_err("a certificate without its key");
+        assert_eq!(reason(&refused), "", "the call reached a handler: {refused:?}");
+    }
+    // The same call with the key goes through.
+    let channel = system.channel(&system.agents, Some(agent.identity()?)).await?;
+    AgentIdentityServiceClient::new(channel).prove_certificate(v1::ProveCertificateRequest {}).await?;
     Ok(())
 }
 

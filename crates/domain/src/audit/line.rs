@@ -48,7 +48,7 @@ pub struct Unreadable(String);
 pub fn of(link: &Link) -> String {
     let Link { seq, entry, hash } = link;
     let entry = entry.clone();
-    let line = Line {
+    let written = Line {
         format: FORMAT.to_owned(),
         seq: *seq,
         chain: entry.chain.to_string(),
@@ -70,7 +70,7 @@ pub fn of(link: &Link) -> String {
         hash: hash.to_string(),
     };
     // Texts and numbers always have a JSON form.
-    serde_json::to_string(&line).unwrap_or_default()
+    serde_json::to_string(&written).unwrap_or_default()
 }
 
 /// The link of a line.

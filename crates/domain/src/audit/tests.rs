@@ -14,6 +14,10 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
 }
 
+fn number(count: usize) -> i64 {
+    i64::try_from(count).expect("small")
+}
+
 fn entry(n: u128) -> Entry {
     Entry {
         id: AuditEntryId(Uuid::from_u128(n)),
@@ -317,7 +321,7 @@ proptest! {
         let (place, edits) = (place.index(length), edits());
         edits[which.index(edits.len())](&mut links[place].entry);
         let verdict = verify(&links, Vec::new(), Some(head));
-        prop_assert_eq!(first(&verdict), (place as i64 + 1, What::Edited));
+        prop_assert_eq!(first(&verdict), (number(place) + 1, What::Edited));
     }
 
     #[test]
@@ -326,7 +330,7 @@ proptest! {
         let place = place.index(length);
         links.remove(place);
         let (seq, what) = first(&verify(&links, Vec::new(), Some(head)));
-        let through = place as i64 + 1;
+        let through = number(place) + 1;
         let expected =
             if place + 1 == length { What::Truncated { through } } else { What::Missing { through } };
         prop_assert_eq!((seq, what), (through, expected));
@@ -342,7 +346,7 @@ proptest! {
             link.seq -= 1;
         }
         head.count -= 1;
-        prop_assert_eq!(first(&verify(&links, Vec::new(), Some(head))).0, place as i64 + 1);
+        prop_assert_eq!(first(&verify(&links, Vec::new(), Some(head))).0, number(place) + 1);
     }
 
     #[test]
@@ -366,7 +370,7 @@ proptest! {
     fn an_entry_put_in_between_is_found(length in 1_usize..40, place in any::<prop::sample::Index>(), renumbered in any::<bool>()) {
         let (mut links, head) = chain(length as u128);
         let place = place.index(length);
-        let mut forged = Head { chain: OURS, count: place as i64, hash: if place == 0 { Hash::ZERO } else { links[place - 1].hash } };
+        let mut forged = Head { chain: OURS, count: number(place), hash: if place == 0 { Hash::ZERO } else { links[place - 1].hash } };
         let link = forged.append(entry(999), &mut Vec::new());
         links.insert(place, link);
         if renumbered {
@@ -375,7 +379,7 @@ proptest! {
             }
         }
         let (seq, _) = first(&verify(&links, Vec::new(), Some(head)));
-        prop_assert!((place as i64 + 1..=place as i64 + 2).contains(&seq), "found at {}", seq);
+        prop_assert!((number(place) + 1..=number(place) + 2).contains(&seq), "found at {}", seq);
     }
 
     #[test]
@@ -383,7 +387,7 @@ proptest! {
         let (links, _) = chain(length as u128);
         let kept = kept.index(length);
         let verdict = verify(&links[..kept], vec![mark(&links, length, 1)], None);
-        prop_assert_eq!(first(&verdict), (kept as i64 + 1, What::Truncated { through: length as i64 }));
+        prop_assert_eq!(first(&verdict), (number(kept) + 1, What::Truncated { through: number(length) }));
     }
 
     /// A file may hold anything in any order.

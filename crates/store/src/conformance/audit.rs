@@ -55,7 +55,9 @@ impl Town {
             let links = self.store.list_audit_links(chain, after, 7).await?;
             let Some(last) = links.last() else { break };
             after = last.seq;
-            links.iter().for_each(|link| verifier.push(link));
+            for link in &links {
+                verifier.push(link);
+            }
         }
         Ok(verifier.finish(Some(self.store.audit_head(chain).await?)))
     }

@@ -23,17 +23,17 @@ fn is_superseded<T>(result: &Result<T, Error>) -> bool {
 pub async fn a_data_key_is_begun_once_and_superseded_by_newer_ones(town: Town) -> Result<()> {
     let store = &town.store;
     assert_eq!(store.present_data_key(Scope::System).await?, None);
-    let begin = |n: u8| store.begin_data_key(Scope::System, 1, vec![n; 60], START);
-    let begun = futures::future::join_all((0..6).map(begin)).await;
-    let begun = begun.into_iter().collect::<Result<Vec<_>, _>>()?;
-    assert!(begun.iter().all(|key| *key == begun[0]), "{begun:?}");
-    assert_eq!(store.present_data_key(Scope::System).await?, Some(begun[0].clone()));
+    let first_time = |n: u8| store.begin_data_key(Scope::System, 1, vec![n; 60], START);
+    let answers = futures::future::join_all((0..6).map(first_time)).await;
+    let keys = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+    assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    assert_eq!(store.present_data_key(Scope::System).await?, Some(keys[0].clone()));
     let shop = Scope::Workspace(WorkspaceId(town.world.id()));
     store.begin_data_key(shop, 1, vec![9; 60], START).await?;
     let second = store.begin_data_key(Scope::System, 2, vec![7; 60], at(1)).await?;
     assert_eq!(store.present_data_key(Scope::System).await?, Some(second));
     let first = store.find_data_key(Scope::System, 1).await?.context("gone")?;
-    assert_eq!((first.wrapped, first.superseded_at), (begun[0].wrapped.clone(), Some(at(1))));
+    assert_eq!((first.wrapped, first.superseded_at), (keys[0].wrapped.clone(), Some(at(1))));
     assert_eq!(store.present_data_key(shop).await?.context("gone")?.version, 1, "another scope");
     for scope in [Scope::System, shop, Scope::Workspace(WorkspaceId(town.world.id()))] {
         let older = store.begin_data_key(scope, 1, vec![5; 60], at(2)).await;
