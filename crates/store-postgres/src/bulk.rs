@@ -65,28 +65,62 @@ pub(crate) async fn hold_streams(
     Ok(guards.iter().filter(is_newest).copied().collect())
 }
 
-/// All rows of all changes that make no postings, in the order of the locks. `Stale` when any row is not as it was read.
+/// All rows of all changes that make no postings, in the order of the locks, but for those changes whose job is not as it was
+/// read: nothing of them is written, and their places in the group are returned. `Stale` when a row is not as it was read of a
+/// change that has written another already: then all is to be undone.
 pub(crate) async fn write_changes(
     conn: &mut PgConnection,
-    changes: &[(Timestamp, &Change)],
+    changes: &[(usize, Timestamp, &Change)],
     hints: &mut Vec<Hint>,
-) -> Result<(), Fault> {
-    let all = || changes.iter().map(|(_, change)| *change);
+) -> Result<HashSet<usize>, Fault> {
+    let all = || changes.iter().map(|(.., change)| *change);
     let mut paced: Vec<&Pacing> = all().flat_map(|change| &change.pacing).collect();
     paced.sort_unstable_by_key(|pacing| pacing.account);
     // Each account may be free to publish again.
     hints.extend(update_pacing(conn, &paced).await?.into_iter().map(Hint::Agent));
+    let new_intents: Vec<&Intent> = all().flat_map(|change| &change.new_intents).collect();
+    insert_intents(conn, &new_intents).await?;
     let mut jobs: Vec<&Job> = all().flat_map(|change| &change.jobs).collect();
-    let mut intents: Vec<&Intent> = all().flat_map(|change| &change.intents).collect();
-    let mut postings: Vec<&Posting> = all().flat_map(|change| &change.postings).collect();
     // Sorted, so that two groups with the same rows queue up instead of blocking each other.
     jobs.sort_unstable_by_key(|job| job.id);
+    let updated = update_jobs(conn, &jobs).await?;
+    let stale = overtaken(changes, &updated)?;
+    let kept: Vec<(Timestamp, &Change)> = changes
+        .iter()
+        .filter(|(place, ..)| !stale.contains(place))
+        .map(|(_, now, change)| (*now, *change))
+        .collect();
+    write_rest(conn, &kept).await?;
+    Ok(stale)
+}
+
+/// The places of those changes of which no job was as it was read, and of which nothing is written yet.
+fn overtaken(
+    changes: &[(usize, Timestamp, &Change)],
+    updated: &HashSet<Uuid>,
+) -> Result<HashSet<usize>, Fault> {
+    let mut stale = HashSet::new();
+    for (place, _, Change { pacing, new_intents, jobs, .. }) in changes {
+        let missed = jobs.iter().filter(|job| !updated.contains(&job.id.0)).count();
+        if missed == 0 {
+            continue;
+        }
+        if missed < jobs.len() || !pacing.is_empty() || !new_intents.is_empty() {
+            return Err(Error::Stale.into());
+        }
+        stale.insert(*place);
+    }
+    Ok(stale)
+}
+
+/// What comes behind the changed jobs and the new intents.
+async fn write_rest(conn: &mut PgConnection, changes: &[(Timestamp, &Change)]) -> Result<(), Fault> {
+    let all = || changes.iter().map(|(_, change)| *change);
+    let mut intents: Vec<&Intent> = all().flat_map(|change| &change.intents).collect();
+    let mut postings: Vec<&Posting> = all().flat_map(|change| &change.postings).collect();
     intents.sort_unstable_by_key(|intent| intent.id);
     postings.sort_unstable_by_key(|posting| posting.id);
-    let new_intents: Vec<&Intent> = all().flat_map(|change| &change.new_intents).collect();
     let new_jobs: Vec<&Job> = all().flat_map(|change| &change.new_jobs).collect();
-    insert_intents(conn, &new_intents).await?;
-    update_jobs(conn, &jobs).await?;
     insert_jobs(conn, &new_jobs).await?;
     update_intents(conn, &intents).await?;
     update_postings(conn, &postings).await?;
@@ -95,7 +129,8 @@ pub(crate) async fn write_changes(
         matches!(intent.state, publish::State::Preparing | publish::State::Prepared)
     };
     let mut baselines: Vec<&Intent> = intents.into_iter().filter(with_baseline).collect();
-    baselines.extend(new_intents.into_iter().filter(|intent| !intent.baseline.is_empty()));
+    let new_intents = all().flat_map(|change| &change.new_intents);
+    baselines.extend(new_intents.filter(|intent| !intent.baseline.is_empty()));
     put_baselines(conn, &baselines).await?;
     let receipts: Vec<(Timestamp, &ChangeReceipt)> = changes
         .iter()
@@ -367,13 +402,14 @@ async fn insert_jobs(conn: &mut PgConnection, jobs: &[&Job]) -> Result<(), Fault
     Ok(())
 }
 
-async fn update_jobs(conn: &mut PgConnection, jobs: &[&Job]) -> Result<(), Fault> {
+/// Returns those that were as they were read.
+async fn update_jobs(conn: &mut PgConnection, jobs: &[&Job]) -> Result<HashSet<Uuid>, Fault> {
     if jobs.is_empty() {
-        return Ok(());
+        return Ok(HashSet::new());
     }
     let failures = failures(jobs.iter().map(|job| job.failure.as_ref()))?;
-    let updated = sqlx::query!(
-        "UPDATE jobs j SET agent_id = n.agent_id, intent_id = n.intent_id, state = n.state, priority = n.priority,
+    let updated = sqlx::query_scalar!(
+        r#"UPDATE jobs j SET agent_id = n.agent_id, intent_id = n.intent_id, state = n.state, priority = n.priority,
              attempt = n.attempt, run_lease = n.run_lease, lease_until = n.lease_until,
              run_started_at = n.run_started_at, run_after = n.run_after, cancel_requested = n.cancel_requested,
              failure = n.failure, updated_at = n.updated_at, turn_at = n.turn_at, discarded_at = n.discarded_at,
@@ -383,7 +419,8 @@ async fn update_jobs(conn: &mut PgConnection, jobs: &[&Job]) -> Result<(), Fault
              $14::jsonb[], $15::timestamptz[], $16::timestamptz[], $17::timestamptz[])
              AS n (id, workspace_id, version, agent_id, intent_id, state, priority, attempt, run_lease, lease_until,
                    run_started_at, run_after, cancel_requested, failure, updated_at, turn_at, discarded_at)
-         WHERE j.id = n.id AND (j.workspace_id = n.workspace_id AND j.version = n.version) IS TRUE",
+         WHERE j.id = n.id AND (j.workspace_id = n.workspace_id AND j.version = n.version) IS TRUE
+         RETURNING j.id AS "id!: Uuid""#,
         column!(jobs, |job| job.id.0),
         column!(jobs, |job| job.workspace.0),
         column!(jobs, |job| job.version.0),
@@ -402,9 +439,9 @@ async fn update_jobs(conn: &mut PgConnection, jobs: &[&Job]) -> Result<(), Fault
         column!(jobs, |job| Time(job.turn())) as &[Time],
         column!(jobs, |job| job.discarded_at.map(Time)) as &[Option<Time>],
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    changed(updated.rows_affected(), jobs.len())
+    Ok(updated.into_iter().collect())
 }
 
 async fn insert_receipts(

@@ -2,8 +2,9 @@
 //!
 //! What a write of one job costs PostgreSQL is mostly its transaction: round trips, a flush of the log, the lock of the
 //! workspace's row. Writes that wait while another transaction is under way are taken together. A group is hopeful: it
-//! expects that every compare-and-set matches. When one does not, or a unique rule is broken, the whole group is undone and
-//! its members are written one by one ([`commit::apply`]), each with its own answer. So a member's write is as atomic and as
+//! expects that every compare-and-set matches. A member whose job has changed meanwhile is left out. When another one does not
+//! match, or a unique rule is broken, the whole group is undone and its members are written one by one ([`commit::apply`]),
+//! each with its own answer. So a member's write is as atomic and as
 //! isolated as alone, and what a group adds is only that its members become visible together.
 //!
 //! Nobody waits for a group to fill: a lane takes what is there.
@@ -305,9 +306,8 @@ async fn write_all(conn: &mut PgConnection, group: &[Ask]) -> Result<(Vec<Hint>,
     let mut stale = refused(conn, &changes).await?;
     let kept: Vec<(usize, Timestamp, &Change)> =
         changes.into_iter().filter(|(place, ..)| !stale.contains(place)).collect();
-    let rows: Vec<(Timestamp, &Change)> = kept.iter().map(|(_, now, change)| (*now, *change)).collect();
     let mut hints = Vec::new();
-    bulk::write_changes(conn, &rows, &mut hints).await?;
+    stale.extend(bulk::write_changes(conn, &kept, &mut hints).await?);
     let told: Vec<(usize, Timestamp, &RunSteps)> = group
         .iter()
         .enumerate()
@@ -318,7 +318,7 @@ async fn write_all(conn: &mut PgConnection, group: &[Ask]) -> Result<(Vec<Hint>,
         .collect();
     let (mut events, late) = bulk::write_steps(conn, &told).await?;
     stale.extend(late);
-    for (place, now, change) in kept {
+    for (place, now, change) in kept.into_iter().filter(|(place, ..)| !stale.contains(place)) {
         events.extend(change.events.iter().map(|event| (place, now, event.clone())));
         hints.extend(commit::hints(change));
     }
