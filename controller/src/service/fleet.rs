@@ -96,7 +96,9 @@ impl Core {
         }
         let permits: Vec<_> = known.permits.iter().map(|known| known.permit).collect();
         let stored = self.store.permit_states(&permits).await?;
-        if known.exceeds(epoch, run_lease, given, |permit| stored.get(&permit).copied()) {
+        let owes_recount = self.store.find_owed(agent).await?.is_some();
+        let since = known.unvouched_since(epoch, owes_recount);
+        if known.exceeds(epoch, run_lease, given, since, |permit| stored.get(&permit).copied()) {
             let what = format!(
                 "fleet epoch {}, run lease {}, stream {}, {} permits; the database has fleet epoch {}, run lease {}, stream {}",
                 known.fleet_epoch.0,

@@ -121,16 +121,17 @@ impl Knowledge {
     }
 
     /// Whether it holds something that a database has forgotten which is in `epoch`, gave out `run_lease` as its newest and
-    /// `given` as this agent's newest stream. `stored` says how the intent of a permit stands; none when no intent has it.
+    /// `given` as this agent's newest stream. Permits of lives before `since` were recounted, see [`Self::unvouched_since`].
+    /// `stored` says how the intent of a permit stands; none when no intent has it.
     pub fn exceeds(
         &self,
         epoch: FleetEpoch,
         run_lease: RunLease,
         given: SessionEpoch,
+        since: FleetEpoch,
         stored: impl Fn(PermitId) -> Option<publish::State>,
     ) -> bool {
-        // Permits of an earlier life were recounted when the present one began.
-        let mut present = self.permits.iter().filter(|permit| FleetEpoch::of(permit.run_lease.0) >= epoch);
+        let mut present = self.permits.iter().filter(|permit| FleetEpoch::of(permit.run_lease.0) >= since);
         self.fleet_epoch > epoch
             || self.run_lease > run_lease
             || self.session_epoch > given
@@ -138,6 +139,13 @@ impl Knowledge {
                 None => true,
                 Some(state) => permit.decided && state.holds_account(),
             })
+    }
+
+    /// From which life on its permits are compared with a database in `epoch`. Who owes a recount tells of all earlier ones
+    /// anyway. Everybody else was told of a life and recounted for it if it concerned them; a newer one may have begun for
+    /// another agent alone, and says nothing about this one's permits.
+    pub fn unvouched_since(&self, epoch: FleetEpoch, owes_recount: bool) -> FleetEpoch {
+        if owes_recount { epoch } else { self.fleet_epoch.min(epoch) }
     }
 
     /// Whether silence about a publication proves that this agent did not click: every permit that may have been given
@@ -180,7 +188,7 @@ mod tests {
             ..Knowledge::fresh()
         };
         let exceeds = |decided, given, stored| {
-            known(decided).exceeds(FleetEpoch(0), RunLease(5), SessionEpoch(given), |_| stored)
+            known(decided).exceeds(FleetEpoch(0), RunLease(5), SessionEpoch(given), FleetEpoch(0), |_| stored)
         };
         assert!(exceeds(false, 3, None), "the permit is forgotten");
         assert!(!exceeds(false, 3, Some(publish::State::Unknown)));
@@ -188,7 +196,12 @@ mod tests {
         assert!(!exceeds(true, 3, Some(publish::State::Confirmed)));
         assert!(exceeds(true, 2, Some(publish::State::Confirmed)), "its stream is");
         let later = RunLease(FleetEpoch(1).first_number());
-        assert!(!known(false).exceeds(FleetEpoch(1), later, SessionEpoch(3), |_| None), "recounted since");
+        let one = FleetEpoch(1);
+        // A life that concerns it has begun: it recounts. One of another agent's hides nothing.
+        let owing = known(false).unvouched_since(one, true);
+        assert!(!known(false).exceeds(one, later, SessionEpoch(3), owing, |_| None), "it is to recount");
+        let other = known(false).unvouched_since(one, false);
+        assert!(known(false).exceeds(one, later, SessionEpoch(3), other, |_| None), "another agent's life");
     }
 
     #[test]

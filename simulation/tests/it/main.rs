@@ -85,7 +85,7 @@ const MUST_HAPPEN: &[&str] = &[
 ];
 
 /// Seeds that went wrong once. What each of them found has a test of its own, too.
-const REGRESSIONS: &[u64] = &[256];
+const REGRESSIONS: &[u64] = &[256, 4030];
 
 fn traces() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/simulation")
